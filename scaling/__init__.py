@@ -1,0 +1,54 @@
+"""Fit scaling laws to logged training runs, say how sure each number is, and turn a law into a plan.
+
+    runs = scaling.read_runs("runs.csv")
+    result = scaling.fit("chinchilla", runs)
+    draws = scaling.bootstrap(result)
+    scaling.plan(scaling.allocate(draws, flops="1e21"), accelerator="H100-SXM", count=256, mfu=0.4)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+#: public name -> the module it lives in; loaded at first use, so that `import scaling` costs next to nothing
+_HOME = {
+    "scaling.allocation": ["Allocation", "allocate", "flops_for_loss"],
+    "scaling.compute": ["DENSE"],
+    "scaling.errors": ["FitError", "LawError", "PlanError", "QuantityError", "RunsError", "ScalingError"],
+    "scaling.fitting": [
+        "OBJECTIVES", "AbsoluteError", "Asymmetric", "FitResult", "FitStatus", "FitWarning", "Huber", "Objective", "Squared",
+        "fit", "load_fit",
+    ],
+    "scaling.hardware": ["ACCELERATORS", "Accelerator", "accelerator"],
+    "scaling.laws": ["LAWS", "get"],
+    "scaling.laws.chinchilla": ["CHINCHILLA"],
+    "scaling.laws.kaplan": ["KAPLAN"],
+    "scaling.laws.law": ["Coef", "Law"],
+    "scaling.laws.published": ["PUBLISHED", "PublishedLaw", "published"],
+    "scaling.logs": ["check_runs", "read_runs"],
+    "scaling.planning": ["Plan", "plan"],
+    "scaling.quantities": ["format_quantity", "parse_quantity"],
+    "scaling.simulate": ["simulate"],
+    "scaling.uncertainty": ["bootstrap"],
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_MODULES = ("charts",)  # offered as scaling.charts
+
+__all__ = ["__version__", *_MODULES, *sorted(_MODULE_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"scaling.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'scaling' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

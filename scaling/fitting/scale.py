@@ -1,0 +1,91 @@
+"""Working coordinates: coefficients as the solver sees them, unbounded and of order one.
+
+A positive coefficient is worked on as its log, one in an interval as its logit, a free one as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.errors import FitError
+from scaling.laws.law import Array, Law
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The free coefficients of a law (all but the fixed ones) and the map between them and the full theta."""
+
+    law: Law
+    fixed: dict[str, float]
+
+    def __post_init__(self) -> None:
+        for name, value in self.fixed.items():
+            if name not in self.law.coef_names:
+                raise FitError(f"cannot fix {name!r}: law {self.law.name!r} has {', '.join(self.law.coef_names)}.")
+            coef = self.law.coefs[self.law.coef_names.index(name)]
+            if not (np.isfinite(value) and coef.lower <= value <= coef.upper):
+                raise FitError(f"cannot fix {name} at {value}: it must lie between {coef.lower:g} and {coef.upper:g}.")
+        if len(self.fixed) == len(self.law.coefs):
+            raise FitError(f"all coefficients of {self.law.name!r} are fixed: nothing is left to fit.")
+
+    @property
+    def free(self) -> list[int]:
+        return [i for i, c in enumerate(self.law.coefs) if c.name not in self.fixed]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the working coordinates, such as 'log A'."""
+        return tuple(_label(self.law.coefs[i]) for i in self.free)
+
+    def to_working(self, theta: Array) -> Array:
+        """(..., P) -> (..., p)."""
+        theta = np.asarray(theta, dtype=float)
+        out = np.empty((*theta.shape[:-1], len(self.free)))
+        for k, i in enumerate(self.free):
+            c, t = self.law.coefs[i], theta[..., i]
+            if np.isfinite(c.lower) and np.isfinite(c.upper):
+                out[..., k] = np.log((t - c.lower) / (c.upper - t))
+            elif np.isfinite(c.lower):
+                out[..., k] = np.log(t - c.lower)
+            elif np.isfinite(c.upper):
+                out[..., k] = -np.log(c.upper - t)
+            else:
+                out[..., k] = t
+        return out
+
+    def to_theta(self, u: Array) -> tuple[Array, Array]:
+        """(..., p) -> theta (..., P) and d theta_free / d u (..., p)."""
+        theta = np.empty((*u.shape[:-1], len(self.law.coefs)))
+        slope = np.empty_like(u)
+        for i, c in enumerate(self.law.coefs):
+            if c.name in self.fixed:
+                theta[..., i] = self.fixed[c.name]
+        for k, i in enumerate(self.free):
+            c, v = self.law.coefs[i], u[..., k]
+            if np.isfinite(c.lower) and np.isfinite(c.upper):
+                share = 1 / (1 + np.exp(-v))
+                theta[..., i] = c.lower + (c.upper - c.lower) * share
+                slope[..., k] = (c.upper - c.lower) * share * (1 - share)
+            elif np.isfinite(c.lower):
+                slope[..., k] = np.exp(v)
+                theta[..., i] = c.lower + slope[..., k]
+            elif np.isfinite(c.upper):
+                slope[..., k] = np.exp(-v)
+                theta[..., i] = c.upper - slope[..., k]
+            else:
+                theta[..., i] = v
+                slope[..., k] = 1.0
+        return theta, slope
+
+
+def _label(c: object) -> str:
+    lower, upper, name = c.lower, c.upper, c.name  # type: ignore[attr-defined]
+    if np.isfinite(lower) and np.isfinite(upper):
+        return f"logit {name}"
+    if np.isfinite(lower):
+        return f"log {name}" if lower == 0 else f"log({name} - {lower:g})"
+    if np.isfinite(upper):
+        return f"-log({upper:g} - {name})"
+    return str(name)

@@ -1,0 +1,44 @@
+"""Loss as an irreducible floor, a model-size term and a data term."""
+
+import numpy as np
+
+from scaling.laws.law import Array, Coef, Inputs, Law, split, stack
+
+
+def _loss(x: Inputs, theta: Array) -> Array:
+    E, A, B, alpha, beta = split(theta)
+    return E + A * np.exp(-alpha * np.log(x["n_params"])) + B * np.exp(-beta * np.log(x["n_tokens"]))
+
+
+def _jacobian(x: Inputs, theta: Array) -> tuple[Array, Array]:
+    E, A, B, alpha, beta = split(theta)
+    log_n, log_d = np.log(x["n_params"]), np.log(x["n_tokens"])
+    size, data = np.exp(-alpha * log_n), np.exp(-beta * log_d)
+    A_size, B_data = A * size, B * data
+    loss = E + A_size + B_data
+    return loss, stack(np.ones_like(loss), size, data, -A_size * log_n, -B_data * log_d)
+
+
+CHINCHILLA = Law(
+    name="chinchilla",
+    title="Chinchilla (Hoffmann et al., approach 3)",
+    equation="L(N, D) = E + A / N^alpha + B / D^beta",
+    latex=r"L(N, D) = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}",
+    inputs=("n_params", "n_tokens"),
+    coefs=(
+        Coef("E", "irreducible loss [target unit]", starts=(0.1, 5.0)),
+        Coef("A", "model-size term at N = 1 [target unit]", starts=(1e0, 1e6)),
+        Coef("B", "data term at D = 1 [target unit]", starts=(1e0, 1e6)),
+        Coef("alpha", "model-size exponent", starts=(0.05, 1.5)),
+        Coef("beta", "data exponent", starts=(0.05, 1.5)),
+    ),
+    linear=("E", "A", "B"),
+    formula=_loss,
+    jacobian=_jacobian,
+    derived={
+        "a": lambda theta: theta[..., 4] / (theta[..., 3] + theta[..., 4]),  # N_opt grows like C^a
+        "b": lambda theta: theta[..., 3] / (theta[..., 3] + theta[..., 4]),  # D_opt grows like C^b
+    },
+    domain="dense language models, single epoch, tuned and annealed to the run's own length",
+    source="Hoffmann et al. 2022, arXiv:2203.15556, eq. 2",
+)
