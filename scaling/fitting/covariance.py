@@ -39,7 +39,9 @@ def sandwich(
     jac = np.where(hold[:, :, None], 0.0, jac)
     eye = np.eye(u.shape[-1])
 
-    hessian = np.matmul(jac * curvature[:, None], jac.swapaxes(1, 2)) + np.where(hold[:, :, None] | hold[:, None, :], 0.0, second)
+    hessian = np.matmul(jac * curvature[:, None], jac.swapaxes(1, 2)) + np.where(
+        hold[:, :, None] | hold[:, None, :], 0.0, second
+    )
     gauss = np.matmul(jac * weights[:, None], jac.swapaxes(1, 2))
     root = 1.0 / np.sqrt(np.maximum(np.diagonal(gauss, axis1=1, axis2=2), 1e-300))
     root = np.where(hold, 1.0, root)
@@ -62,7 +64,7 @@ def classical(coordinates: Coordinates, objective: Objective, problem: Problem, 
     weights = problem.weights
     root_weights = np.sqrt(weights)[:, None]
     _, triangle = np.linalg.qr((jac * root_weights).swapaxes(1, 2))  # twice the digits of the normal equations
-    inverse = np.linalg.inv(triangle)
+    inverse = _inverse(triangle)
     dof = problem.n_used - u.shape[-1]
     variance = (weights * residual**2).sum(-1) / np.maximum(dof, 1)
     return variance[:, None, None] * np.matmul(inverse, inverse.swapaxes(1, 2))

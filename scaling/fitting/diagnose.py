@@ -23,19 +23,38 @@ def design_warnings(law: Law, x: Mapping[str, Array]) -> list[FitWarning]:
     """Warnings that depend on where the runs lie, not on their losses. Code 'undetermined_*' settles the status."""
     found: list[FitWarning] = []
     for name in law.inputs:
-        values = np.unique(np.round(np.log(x[name][x[name] > 0]), 2)) if (x[name] > 0).any() else np.unique(x[name])
+        values = np.unique(np.round(np.log(x[name]), 2) if (x[name] > 0).all() else x[name])
         if len(values) < 2:
-            found.append(FitWarning("undetermined_constant", f"all runs have the same {name}: its coefficients cannot be told apart; add runs at other values of {name}."))
+            found.append(
+                FitWarning(
+                    "undetermined_constant",
+                    f"all runs have the same {name}: its coefficients cannot be told apart; add runs at other values of {name}.",
+                )
+            )
         elif len(values) < 3:
-            found.append(FitWarning("undetermined_levels", f"only {len(values)} distinct values of {name}: an exponent and a floor need at least 3."))
-        elif np.log(x[name].max() / max(x[name].min(), 1e-300)) < np.log(10) and name in ("n_params", "n_tokens", "flops"):
-            factor = x[name].max() / x[name].min()
-            found.append(FitWarning("narrow_range", f"{name} spans only a factor of {factor:.1f}: exponents from less than a decade are weak."))
+            found.append(
+                FitWarning(
+                    "undetermined_levels",
+                    f"only {len(values)} distinct values of {name}: an exponent and a floor need at least 3.",
+                )
+            )
+        elif name in ("n_params", "n_tokens", "flops") and (factor := x[name].max() / x[name].min()) < 10:
+            found.append(
+                FitWarning(
+                    "narrow_range",
+                    f"{name} spans only a factor of {factor:.1f}: exponents from less than a decade are weak.",
+                )
+            )
     if {"n_params", "n_tokens"} <= set(law.inputs) and not found:
         log_n, log_d = np.log(x["n_params"]), np.log(x["n_tokens"])
         ratio, budget = log_d - log_n, log_d + log_n
         if np.ptp(budget) < 0.1:
-            found.append(FitWarning("undetermined_one_budget", "all runs spend the same compute (N x D): the floor and the exponents are not pinned down; add a second budget at least half a decade away."))
+            found.append(
+                FitWarning(
+                    "undetermined_one_budget",
+                    "all runs spend the same compute (N x D): the floor and the exponents are not pinned down; add a second budget at least half a decade away.",
+                )
+            )
         else:
             trend = np.polyval(np.polyfit(budget, ratio, 1), budget) if len(ratio) > 2 else ratio.mean()
             spread = float(np.std(ratio - trend))

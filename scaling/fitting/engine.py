@@ -102,7 +102,9 @@ def fit(
     if good.any():
         g = np.flatnonzero(good)
         with np.errstate(all="ignore"):
-            covariance[g], condition[g] = sandwich(coordinates, objective, problem.take(g), u[g], full_delta[g], at_bound[g])
+            covariance[g], condition[g] = sandwich(
+                coordinates, objective, problem.take(g), u[g], full_delta[g], at_bound[g]
+            )
 
     def spread(values: Array, fill: Any, dtype: Any) -> Array:
         out = np.full(n_groups, fill, dtype=dtype)
@@ -120,7 +122,9 @@ def fit(
         part = {k: table[k].to_numpy(float)[rows[i]] for k in law.inputs}
         if not enough[i]:
             status[i] = FitStatus.TOO_FEW_RUNS
-            message[i] = f"{counts[i]} runs are too few for {n_free} free coefficients; at least {n_free + 2} are needed."
+            message[i] = (
+                f"{counts[i]} runs are too few for {n_free} free coefficients; at least {n_free + 2} are needed."
+            )
             warnings.append(())
             continue
         y = table[law.target].to_numpy(float)[rows[i]]
@@ -156,7 +160,9 @@ def minimise_rows(
     """Solve every row from its start, with scipy as the last resort for the few that the batched solver leaves."""
     solution = solve(coordinates, objective, problem, u0, delta)
     for row in np.flatnonzero(~solution.converged):
-        _last_resort(coordinates, objective, problem.take(np.array([row])), delta[row : row + 1], solution, int(row), u0[row])
+        _last_resort(
+            coordinates, objective, problem.take(np.array([row])), delta[row : row + 1], solution, int(row), u0[row]
+        )
     return solution
 
 
@@ -216,7 +222,15 @@ def _minimise(
         for name in ("u", "value", "gradient", "iterations", "converged", "at_bound"):
             getattr(out, name)[row] = getattr(polished, name)[best]
         if not out.converged[row]:
-            _last_resort(coordinates, objective, problem.take(np.array([row])), chosen_delta[row : row + 1], out, row, out.u[row])
+            _last_resort(
+                coordinates,
+                objective,
+                problem.take(np.array([row])),
+                chosen_delta[row : row + 1],
+                out,
+                row,
+                first[best],
+            )
     return out, chosen_delta, tried, agreeing
 
 
@@ -230,7 +244,13 @@ def _best_delta(delta: Array, owner: Array, n_rows: int) -> Array:
 
 
 def _last_resort(
-    coordinates: Coordinates, objective: Objective, problem: Problem, delta: Array, solution: Solution, row: int, u0: Array
+    coordinates: Coordinates,
+    objective: Objective,
+    problem: Problem,
+    delta: Array,
+    solution: Solution,
+    row: int,
+    u0: Array,
 ) -> None:
     """scipy's trust-region least squares on one row, then the batched finish from there; kept only where it is better."""
     from scipy.optimize import least_squares
@@ -257,7 +277,10 @@ def _last_resort(
         if not np.isfinite(begin).all():
             continue
         try:
-            found = least_squares(residuals, begin, jac=jacobian, x_scale="jac", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=2000)
+            with np.errstate(all="ignore"):  # trial points may overflow; they are turned into huge residuals
+                found = least_squares(
+                    residuals, begin, jac=jacobian, x_scale="jac", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=2000
+                )
         except (ValueError, np.linalg.LinAlgError):
             continue
         again = solve(coordinates, objective, problem, found.x[None], delta)
@@ -276,20 +299,34 @@ def _judge(
     """Status, sentence and warnings of one fit."""
     law = coordinates.law
     if not np.isfinite(u).all():
-        return FitStatus.NOT_FINITE, "the objective is not finite anywhere in the searched range: check the units of the inputs.", []
+        return (
+            FitStatus.NOT_FINITE,
+            "the objective is not finite anywhere in the searched range: check the units of the inputs.",
+            [],
+        )
     n_free, n = len(coordinates.free), int(problem.n_used[0])
     found = design_warnings(law, x) if n_free > 1 else []
     if n < 5 * n_free:
-        found.append(FitWarning("few_runs", f"{n} runs for {n_free} coefficients: intervals are wide and depend on single runs."))
+        found.append(
+            FitWarning("few_runs", f"{n} runs for {n_free} coefficients: intervals are wide and depend on single runs.")
+        )
     residual, jac = evaluate(coordinates, objective, problem, u[None])
     used = problem.weights[0] > 0
     if (test := lack_of_fit(law, x, residual[0][used], jac[0][:, used])) is not None:
         found.append(test)
     if searched and agreeing < 2:
-        found.append(FitWarning("single_start", "only one of the polished starts reached this optimum: another may exist."))
+        found.append(
+            FitWarning("single_start", "only one of the polished starts reached this optimum: another may exist.")
+        )
     if not converged:
-        found.append(FitWarning("not_converged", f"the scaled gradient is {gradient:.1e}, not below {LOOSE_TOLERANCE:.0e}."))
-        return FitStatus.MAX_ITERATIONS, f"stopped before the gradient vanished ({gradient:.1e}); do not use the coefficients.", found
+        found.append(
+            FitWarning("not_converged", f"the scaled gradient is {gradient:.1e}, not below {LOOSE_TOLERANCE:.0e}.")
+        )
+        return (
+            FitStatus.MAX_ITERATIONS,
+            f"stopped before the gradient vanished ({gradient:.1e}); do not use the coefficients.",
+            found,
+        )
     blocking = [w for w in found if w.code.startswith("undetermined")]
     if blocking:
         return FitStatus.UNDETERMINED, blocking[0].message, found
@@ -316,7 +353,9 @@ def _null_direction(coordinates: Coordinates, problem: Problem, jac: Array, cond
     return f"{' and '.join(moving)} can change together without the runs noticing (condition number {condition:.0e})."
 
 
-def _quality(law: Law, objective: Objective, x: Mapping[str, Array], y: Array, theta: Array, n_free: int) -> dict[str, float]:
+def _quality(
+    law: Law, objective: Objective, x: Mapping[str, Array], y: Array, theta: Array, n_free: int
+) -> dict[str, float]:
     """Figures of merit of one fit. aic and bic are Gaussian on the objective's residuals, scale estimated and counted."""
     with np.errstate(all="ignore"):
         predicted = law.predict(dict(x), theta)
@@ -351,7 +390,9 @@ def _check_table(law: Law, objective: Objective, table: pd.DataFrame, by: list[s
         raise RunsError("there are no runs to fit: the table is empty.")
     for name in [*law.inputs, law.target]:
         if not pd.api.types.is_numeric_dtype(table[name]):
-            raise RunsError(f"column {name!r} is not numeric (dtype {table[name].dtype}): read the runs with read_runs, or convert it.")
+            raise RunsError(
+                f"column {name!r} is not numeric (dtype {table[name].dtype}): read the runs with read_runs, or convert it."
+            )
         values = table[name].to_numpy(float)
         bad = ~np.isfinite(values)
         if name == law.target and objective.of == "log":

@@ -61,8 +61,9 @@ class Objective:
         """The objective (...): sum over the last axis of weight times loss."""
         size = np.abs(residuals)
         inside = np.minimum(size, delta)
-        loss = inside * (size - 0.5 * inside) * self.tilt(residuals)
-        return (weights * loss).sum(-1)
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite is an answer: the solver rejects such a step
+            loss = inside * (size - 0.5 * inside) * self.tilt(residuals)
+            return (weights * loss).sum(-1)
 
     def to_dict(self, delta: float) -> dict[str, object]:
         out: dict[str, object] = {"name": self.name, "of": self.of}

@@ -116,7 +116,11 @@ class FitResult:
         problem = self.problem
         if problem is not None and grouped:
             n = int(self.n_runs[index])
-            problem = Problem({k: v[index, :n] for k, v in problem.x.items()}, problem.y[index, :n], problem.weights[index : index + 1, :n])
+            problem = Problem(
+                {k: v[index, :n] for k, v in problem.x.items()},
+                problem.y[index, :n],
+                problem.weights[index : index + 1, :n],
+            )
         elif problem is not None:
             problem = problem.take(np.array([index]))
         per_row = {
@@ -149,8 +153,16 @@ class FitResult:
         }
         point = self.of[index]
         return replace(
-            self, **take, of=point, groups=None, rows_of_group=None, problem=None, runs=point.runs, warnings=point.warnings,
-            domain=point.domain, summary=point.summary,
+            self,
+            **take,
+            of=point,
+            groups=None,
+            rows_of_group=None,
+            problem=None,
+            runs=point.runs,
+            warnings=point.warnings,
+            domain=point.domain,
+            summary=point.summary,
         )
 
     # --- intervals ---------------------------------------------------------------------------------------------------
@@ -245,14 +257,20 @@ class FitResult:
 
         parts = []
         for index in np.ndindex(point.shape):
-            rows = point.rows_of_group[index[0]] if index and point.rows_of_group is not None else np.arange(len(point.runs))
+            rows = (
+                point.rows_of_group[index[0]]
+                if index and point.rows_of_group is not None
+                else np.arange(len(point.runs))
+            )
             part = point.runs.iloc[rows].copy()
             if not np.isfinite(point.theta[index]).all():
                 part["predicted"], part["residual"] = np.nan, np.nan
             else:
                 x = {k: part[k].to_numpy(float) for k in self.law.inputs}
                 part["predicted"] = self.law.predict(x, point.theta[index])
-                part["residual"] = self.objective.residuals(part["predicted"].to_numpy(), part[self.law.target].to_numpy(float))[0]
+                part["residual"] = self.objective.residuals(
+                    part["predicted"].to_numpy(), part[self.law.target].to_numpy(float)
+                )[0]
             parts.append(part)
         return pd.concat(parts)
 
@@ -267,7 +285,9 @@ class FitResult:
         """
         missing = [c for c in self.law.inputs if c not in x]
         if missing:
-            raise RunsError(f"predicting with {self.law.name!r} needs {', '.join(self.law.inputs)}; missing: {', '.join(missing)}.")
+            raise RunsError(
+                f"predicting with {self.law.name!r} needs {', '.join(self.law.inputs)}; missing: {', '.join(missing)}."
+            )
         inputs = {k: np.atleast_1d(np.asarray(x[k], dtype=float)) for k in self.law.inputs}
         point = self.point
         if level is None:
@@ -300,7 +320,9 @@ class FitResult:
                 gradient = gradient / value[0][:, None]
             variance = np.einsum("np,pq,nq->n", gradient, self.covariance, gradient) + noise**2
             half = stdtrit(max(int(self.n_runs) - u.shape[-1], 1), 0.5 + level / 2) * np.sqrt(variance)
-            low, high = (estimate * np.exp(-half), estimate * np.exp(half)) if log else (estimate - half, estimate + half)
+            low, high = (
+                (estimate * np.exp(-half), estimate * np.exp(half)) if log else (estimate - half, estimate + half)
+            )
         return pd.DataFrame({"predicted": estimate, "low": low, "high": high})
 
     @cached_property
@@ -334,7 +356,12 @@ class FitResult:
             return {"schema": SCHEMA, "fits": [self.group(i).to_dict(level) for i in range(point.shape[0])]}
         low, high = self.interval(level)
         coefs = {
-            name: {"estimate": _number(point.theta[i]), "low": _number(low[i]), "high": _number(high[i]), "level": level}
+            name: {
+                "estimate": _number(point.theta[i]),
+                "low": _number(low[i]),
+                "high": _number(high[i]),
+                "level": level,
+            }
             for i, name in enumerate(self.law.coef_names)
         }
         derived: dict[str, Any] = {}
@@ -343,7 +370,9 @@ class FitResult:
             if self.of is not None:
                 values = function(self.theta[self.converged])
                 entry["low"], entry["high"] = (
-                    map(_number, np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])) if len(values) else (None, None)
+                    map(_number, np.quantile(values, [0.5 - level / 2, 0.5 + level / 2]))
+                    if len(values)
+                    else (None, None)
                 )
             derived[name] = entry
         group = {} if point.groups is None else {str(k): _plain(v) for k, v in point.groups.iloc[0].items()}
@@ -354,7 +383,10 @@ class FitResult:
             "group": group,
             "n_runs": int(point.n_runs),
             "n_rows_dropped": int(self.provenance.get("n_rows_dropped", 0)),
-            "objective": {**self.objective.to_dict(float(np.ravel(point.delta)[0])), "value": _number(point.objective_value)},
+            "objective": {
+                **self.objective.to_dict(float(np.ravel(point.delta)[0])),
+                "value": _number(point.objective_value),
+            },
             "status": str(point.status),
             "message": str(point.message),
             "starts": {"tried": int(point.starts_tried), "agreeing": int(point.starts_agreeing)},
@@ -364,7 +396,10 @@ class FitResult:
             "fit": {k: _number(v) for k, v in point.summary.items()},
             "gradient": _number(point.gradient),
             "condition": _number(point.condition),
-            "covariance": {"coordinates": list(self.coordinates.names), "matrix": [[_number(v) for v in r] for r in point.covariance]},
+            "covariance": {
+                "coordinates": list(self.coordinates.names),
+                "matrix": [[_number(v) for v in r] for r in point.covariance],
+            },
             "domain": {k: [float(v[0]), float(v[1])] for k, v in point.domain.items()},
             "warnings": [{"code": w.code, "message": w.message} for w in point.warnings if isinstance(w, FitWarning)],
             "provenance": {
@@ -386,12 +421,22 @@ class FitResult:
         point = self.point
         if point.shape:
             table = self.coef_table()
-            wide = table.pivot_table(index=list(point.groups.columns) if point.groups is not None else None, columns="coef", values="estimate", sort=False)
-            statuses = self.fit_table()[[*(point.groups.columns if point.groups is not None else []), "n_runs", "status"]]
+            wide = table.pivot_table(
+                index=list(point.groups.columns) if point.groups is not None else None,
+                columns="coef",
+                values="estimate",
+                sort=False,
+            )
+            statuses = self.fit_table()[
+                [*(point.groups.columns if point.groups is not None else []), "n_runs", "status"]
+            ]
             return f"{self.law.equation}\n{wide.to_string()}\n{statuses.to_string(index=False)}"
         low, high = self.interval(0.95)
         width = max(len(n) for n in self.law.coef_names)
-        lines = [self.law.equation, f"{int(point.n_runs)} runs, objective {_objective_words(self.objective, point.delta)}"]
+        lines = [
+            self.law.equation,
+            f"{int(point.n_runs)} runs, objective {_objective_words(self.objective, point.delta)}",
+        ]
         for i, c in enumerate(self.law.coefs):
             interval = "fixed" if c.name in self.fixed else f"[{_short(low[i])}, {_short(high[i])}]"
             lines.append(f"  {c.name:<{width}}  {_short(point.theta[i]):>10}  {interval:<24}  {c.meaning}")
@@ -421,7 +466,9 @@ def load_fit(source: str | Path | Mapping[str, Any]) -> FitResult:
         except OSError as error:
             raise FitError(f"cannot read the fit {label!r}: {error.strerror or error}.") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise FitError(f"{label!r} is not the JSON of a fit ({error}). Make one with: scaling fit RUNS --json.") from error
+            raise FitError(
+                f"{label!r} is not the JSON of a fit ({error}). Make one with: scaling fit RUNS --json."
+            ) from error
     if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
         found = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
         raise FitError(f"{label!r} is not a fit: its schema is {found!r}, expected {SCHEMA!r}.")
@@ -429,7 +476,9 @@ def load_fit(source: str | Path | Mapping[str, Any]) -> FitResult:
         fits = document["fits"]
         if len(fits) != 1:
             names = "; ".join(str(f.get("group")) for f in fits[:5])
-            raise FitError(f"{label!r} holds {len(fits)} fits ({names}, ...): save the one you mean in a file of its own.")
+            raise FitError(
+                f"{label!r} holds {len(fits)} fits ({names}, ...): save the one you mean in a file of its own."
+            )
         document = fits[0]
     try:
         law = get(document["law"])
@@ -438,8 +487,12 @@ def load_fit(source: str | Path | Mapping[str, Any]) -> FitResult:
         objective = replace(base, of=spec["of"], quantile=spec.get("quantile", base.quantile))
         theta = np.array([document["coefs"][name]["estimate"] for name in law.coef_names], dtype=float)
         if not np.isfinite(theta).all():
-            raise FitError(f"{label!r}: a coefficient is missing or not a number; this fit did not succeed ({document['status']}).")
-        matrix = np.array([[np.nan if v is None else v for v in r] for r in document["covariance"]["matrix"]], dtype=float)
+            raise FitError(
+                f"{label!r}: a coefficient is missing or not a number; this fit did not succeed ({document['status']})."
+            )
+        matrix = np.array(
+            [[np.nan if v is None else v for v in r] for r in document["covariance"]["matrix"]], dtype=float
+        )
         point = FitResult(
             law=law,
             objective=objective,

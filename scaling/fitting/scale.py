@@ -35,6 +35,11 @@ class Coordinates:
         return [i for i, c in enumerate(self.law.coefs) if c.name not in self.fixed]
 
     @property
+    def on_log_scale(self) -> Array:
+        """(p,) True for coordinates that are logs: those can vanish."""
+        return np.array([self.law.coefs[i].lower == 0 and not np.isfinite(self.law.coefs[i].upper) for i in self.free])
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the working coordinates, such as 'log A'."""
         return tuple(_label(self.law.coefs[i]) for i in self.free)

@@ -93,6 +93,7 @@ class _State:
     age: Array  # Newton iterations since it was differenced
     slow: Array  # consecutive steps that lowered the objective by little or nothing
     delta: Array
+    diagonal: Array  # largest curvature met so far along each coordinate: the scale of the damping (More 1978)
 
     def keep(self, mask: Array) -> None:
         for name in self.__dataclass_fields__:
@@ -111,6 +112,7 @@ def _solve_chunk(
 ) -> None:
     n_rows, n_free = u0.shape
     eye = np.eye(n_free)
+    vanishing = coordinates.on_log_scale
     residual, jac = evaluate(coordinates, objective, problem, u0)
     value = objective.value(residual, problem.weights, delta)
     s = _State(
@@ -126,6 +128,7 @@ def _solve_chunk(
         age=np.full(n_rows, SECOND_ORDER_EVERY),
         slow=np.zeros(n_rows, int),
         delta=delta,
+        diagonal=np.zeros((n_rows, n_free)),
     )
     finite = np.isfinite(value) & np.isfinite(jac).all((1, 2))
     if not finite.all():
@@ -142,7 +145,7 @@ def _solve_chunk(
         psi = np.clip(s.residual, -s.delta, s.delta) * tilted  # derivative of the loss
         gradient = np.matmul(s.jac, psi[..., None])[..., 0]
         reach = np.matmul(np.abs(s.jac), np.abs(psi)[..., None])[..., 0]
-        scaled, at_bound = _scaled_gradient(gradient, reach, s.jac, size, problem.y, objective)
+        scaled, at_bound = _scaled_gradient(gradient, reach, s.jac, vanishing)
         worst = scaled.max(-1)
 
         exact = (size * (weights > 0)).max(-1) <= 1e-14 * np.maximum(1.0, _magnitude(problem.y, objective))
@@ -156,7 +159,10 @@ def _solve_chunk(
             out.u[i], out.value[i] = s.u[leave], s.value[leave]
             out.gradient[i] = np.where(exact, 0.0, worst)[leave]
             out.iterations[i] = iteration
-            out.converged[i] = (done | (stuck & ((worst <= LOOSE_TOLERANCE) | tiny)))[leave]
+            # a coordinate that the target no longer feels has run away to a flat region, not to an optimum
+            now = (s.jac**2 * problem.weights[:, None]).sum(-1)
+            escaped = ((now <= 1e-20 * s.diagonal) & ~at_bound).any(-1)
+            out.converged[i] = (~escaped & (done | (stuck & ((worst <= LOOSE_TOLERANCE) | tiny))))[leave]
             out.at_bound[i] = at_bound[leave]
             stay = ~leave
             problem = problem.take(np.flatnonzero(stay))
@@ -168,12 +174,15 @@ def _solve_chunk(
         # curvature: majorising weights (always positive) or the objective's own
         major = tilted * np.minimum(1.0, s.delta / np.maximum(size, 1e-300))
         gauss = np.matmul(s.jac * major[:, None, :], s.jac.swapaxes(1, 2))
-        diagonal = np.maximum(np.diagonal(gauss, axis1=1, axis2=2), 1e-300)
+        s.diagonal = np.maximum(s.diagonal, np.maximum(np.diagonal(gauss, axis1=1, axis2=2), 1e-300))
+        diagonal = s.diagonal
         hessian = gauss.copy()
         if s.newton.any():
             stale = np.flatnonzero(s.newton & (s.age >= SECOND_ORDER_EVERY))
             if len(stale):
-                s.second[stale] = _second_order(coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale])
+                s.second[stale] = _second_order(
+                    coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale]
+                )
                 s.age[stale] = 0
             s.age += 1
             n = np.flatnonzero(s.newton)
@@ -185,13 +194,18 @@ def _solve_chunk(
         uphill = ~((step * gradient).sum(-1) < 0)
         if uphill.any():  # an indefinite Hessian: fall back to the majoriser
             step[uphill] = _solve_rows(
-                gauss[uphill], gradient[uphill], diagonal[uphill], np.maximum(s.damping[uphill], 1e-8), hold[uphill], eye
+                gauss[uphill],
+                gradient[uphill],
+                diagonal[uphill],
+                np.maximum(s.damping[uphill], 1e-8),
+                hold[uphill],
+                eye,
             )
         if s.newton.any():
             n = np.flatnonzero(s.newton)
-            step[n] *= _line_search(
-                s.residual[n], s.jac[n], tilted[n], s.delta[n], s.second[n], step[n], gradient[n]
-            )[:, None]
+            step[n] *= _line_search(s.residual[n], s.jac[n], tilted[n], s.delta[n], s.second[n], step[n], gradient[n])[
+                :, None
+            ]
         length = np.abs(step).max(-1, keepdims=True)
         step *= np.minimum(1.0, 10.0 / np.maximum(length, 1e-300)) if objective.of == "log" else 1.0
 
@@ -233,16 +247,14 @@ def _magnitude(y: Array, objective: Objective) -> Array | float:
     return 1.0 if objective.of == "log" else np.abs(y).max(-1)
 
 
-def _scaled_gradient(
-    gradient: Array, reach: Array, jac: Array, size: Array, y: Array, objective: Objective
-) -> tuple[Array, Array]:
+def _scaled_gradient(gradient: Array, reach: Array, jac: Array, vanishing: Array) -> tuple[Array, Array]:
     """|gradient| over the sum of absolute contributions: rounding level at an optimum, whatever the units.
 
     A coefficient whose term has vanished from every prediction while the objective would have it smaller still sits at
     its bound: its gradient is set aside and the row says so.
     """
     share = np.abs(jac).max(-1)
-    at_bound = (share <= 1e-8 * share.max(-1, keepdims=True)) & (gradient >= 0)
+    at_bound = vanishing & (share <= 1e-8 * share.max(-1, keepdims=True)) & (gradient >= 0)
     scaled = np.abs(gradient) / np.maximum(reach, 1e-300)
     return np.where(at_bound, 0.0, scaled), at_bound
 

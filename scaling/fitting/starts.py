@@ -21,7 +21,9 @@ QUASI_RANDOM = 1024
 N_POLISHED = 6
 
 
-def search(coordinates: Coordinates, objective: Objective, problem: Problem, n_keep: int = N_POLISHED) -> tuple[Array, int]:
+def search(
+    coordinates: Coordinates, objective: Objective, problem: Problem, n_keep: int = N_POLISHED
+) -> tuple[Array, int]:
     """The best well-separated starting points of a one-row problem.
 
     Returns working coordinates (k, p), k <= n_keep, best first, and how many points were tried.
@@ -50,7 +52,9 @@ def search(coordinates: Coordinates, objective: Objective, problem: Problem, n_k
         value = objective.value(residual, weights, delta)
     value = np.where(np.isfinite(value), value, np.inf)
     u = coordinates.to_working(theta)
-    return _separated(u, value, [coordinates.free.index(i) for i in (other or linear)], n_keep if linear else 4 * n_keep), len(theta)
+    return _separated(
+        u, value, [coordinates.free.index(i) for i in (other or linear)], n_keep if linear else 4 * n_keep
+    ), len(theta)
 
 
 def _one(x: dict[str, Array]) -> dict[str, Array]:
@@ -100,7 +104,9 @@ def halton(n_points: int, n_dims: int) -> Array:
     return out
 
 
-def _eliminate(coordinates: Coordinates, objective: Objective, problem: Problem, theta: Array, linear: list[int]) -> Array:
+def _eliminate(
+    coordinates: Coordinates, objective: Objective, problem: Problem, theta: Array, linear: list[int]
+) -> Array:
     """Set the linear coefficients of each row of theta (K, P) to their (relative) least-squares values."""
     law = coordinates.law
     x, y = _one(problem.x), _one_array(problem.y)

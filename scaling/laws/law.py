@@ -63,11 +63,15 @@ class Law:
         if len(set(names)) != len(names):
             raise LawError(f"law {self.name!r} names a coefficient twice: {', '.join(names)}.")
         if unknown := set(self.linear) - set(names):
-            raise LawError(f"law {self.name!r}: linear names {sorted(unknown)}, which are no coefficients of it ({', '.join(names)}).")
+            raise LawError(
+                f"law {self.name!r}: linear names {sorted(unknown)}, which are no coefficients of it ({', '.join(names)})."
+            )
         for c in self.coefs:
             low, high = c.starts
             if not (c.lower <= low <= high <= c.upper and np.isfinite([low, high]).all()):
-                raise LawError(f"law {self.name!r}: starts {c.starts} of {c.name!r} lie outside its bounds ({c.lower}, {c.upper}).")
+                raise LawError(
+                    f"law {self.name!r}: starts {c.starts} of {c.name!r} lie outside its bounds ({c.lower}, {c.upper})."
+                )
 
     @cached_property
     def coef_names(self) -> tuple[str, ...]:
@@ -87,7 +91,9 @@ class Law:
         return complex_step(self.formula, x, theta)
 
 
-def complex_step(formula: Callable[[Inputs, Array], Array], x: Inputs, theta: Array, h: float = 1e-100) -> tuple[Array, Array]:
+def complex_step(
+    formula: Callable[[Inputs, Array], Array], x: Inputs, theta: Array, h: float = 1e-100
+) -> tuple[Array, Array]:
     """Prediction and derivative by f(theta + ih).imag / h: exact to rounding for formulas without abs or comparisons."""
     theta = np.asarray(theta, dtype=float)
     n_coefs = theta.shape[-1]

@@ -74,10 +74,17 @@ def bootstrap(
             count = min(block, n_resamples - first)
             weights = draw(generator, count)
             rows = Problem({k: v.reshape(-1) for k, v in one.x.items()}, one.y.reshape(-1), weights)
-            s = minimise_rows(coordinates, objective, rows, np.tile(u_hat, (count, 1)), np.tile(delta_hat[g], (count, 1)))
+            s = minimise_rows(
+                coordinates, objective, rows, np.tile(u_hat, (count, 1)), np.tile(delta_hat[g], (count, 1))
+            )
             at = slice(first, first + count)
             theta[g, at] = coordinates.to_theta(s.u)[0]
-            value[g, at], gradient[g, at], iterations[g, at], converged[g, at] = s.value, s.gradient, s.iterations, s.converged
+            value[g, at], gradient[g, at], iterations[g, at], converged[g, at] = (
+                s.value,
+                s.gradient,
+                s.iterations,
+                s.converged,
+            )
             if progress is not None:
                 progress(g * n_resamples + first + count, total)
 
@@ -88,7 +95,10 @@ def bootstrap(
         share = 1 - converged[g].mean()
         if share > UNCONVERGED_SHARE:
             warnings[g].append(
-                FitWarning("resamples_unconverged", f"{share:.1%} of the resamples have no proof of convergence and are left out of the intervals.")
+                FitWarning(
+                    "resamples_unconverged",
+                    f"{share:.1%} of the resamples have no proof of convergence and are left out of the intervals.",
+                )
             )
 
     def lead(a: Array) -> Array:
@@ -109,7 +119,9 @@ def bootstrap(
     )  # fmt: skip
 
 
-def _drawer(result: FitResult, group: int, one: Problem, kind: str, clusters: str) -> Callable[[np.random.Generator, int], Array]:
+def _drawer(
+    result: FitResult, group: int, one: Problem, kind: str, clusters: str
+) -> Callable[[np.random.Generator, int], Array]:
     """A function (rng, count) -> weights (count, n) of one group's resamples."""
     base = one.weights[0]
     present = np.flatnonzero(base > 0)
@@ -124,7 +136,9 @@ def _drawer(result: FitResult, group: int, one: Problem, kind: str, clusters: st
         return cases
     assert result.runs is not None
     if clusters not in result.runs:
-        raise FitError(f"there is no column {clusters!r} to draw clusters by; the runs have {', '.join(map(str, result.runs.columns[:20]))}.")
+        raise FitError(
+            f"there is no column {clusters!r} to draw clusters by; the runs have {', '.join(map(str, result.runs.columns[:20]))}."
+        )
     rows = result.rows_of_group[group] if result.rows_of_group is not None else np.arange(len(result.runs))
     labels = np.unique(result.runs[clusters].to_numpy()[rows].astype(str), return_inverse=True)[1]
     n_clusters = labels.max() + 1
