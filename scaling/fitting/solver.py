@@ -47,8 +47,51 @@ class Solution:
         )
 
 
-def evaluate(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array) -> tuple[Array, Array]:
-    """Residuals (B, n) and their derivative (B, p, n) with respect to the working coordinates u (B, p)."""
+@dataclass
+class Local:
+    """The law around u, one row per fit, kept in factors so that no array of size rows x coefficients x points is rescaled.
+
+    The derivative of residual i with respect to working coordinate k is jac[k, i] * outer[i] * slope[k].
+    """
+
+    residual: Array  # (B, n)
+    jac: Array  # (B, p, n) derivative of the prediction with respect to the free natural coefficients
+    outer: Array  # (B, n) derivative of the residual with respect to the prediction
+    slope: Array  # (B, p) derivative of the natural coefficients with respect to the working coordinates
+
+    def contract(self, psi: Array) -> Array:
+        """sum_i psi_i d r_i / du, (B, p)."""
+        return np.matmul(self.jac, (psi * self.outer)[..., None])[..., 0] * self.slope
+
+    def gram(self, weights: Array) -> Array:
+        """sum_i w_i (d r_i / du)(d r_i / du)', (B, p, p)."""
+        inner = np.matmul(self.jac * (weights * self.outer**2)[:, None], self.jac.swapaxes(1, 2))
+        return inner * self.slope[:, :, None] * self.slope[:, None, :]
+
+    def along(self, step: Array) -> Array:
+        """Change of the residuals (B, n) along a step (B, p), to first order."""
+        return np.matmul((step * self.slope)[:, None], self.jac)[:, 0] * self.outer
+
+    def full(self) -> Array:
+        """d r / du (B, p, n), multiplied out."""
+        return self.jac * self.slope[..., None] * self.outer[:, None]
+
+    def take(self, rows: Array) -> Local:
+        return Local(self.residual[rows], self.jac[rows], self.outer[rows], self.slope[rows])
+
+    def put_back(self, rows: Array, other: Local) -> None:
+        """Overwrite some rows with those of another."""
+        for name in ("residual", "jac", "outer", "slope"):
+            getattr(self, name)[rows] = getattr(other, name)[rows]
+
+    def finite(self) -> Array:
+        """(B,) True where residuals and derivatives are finite. A sum is finite only if its terms are."""
+        with np.errstate(all="ignore"):
+            return np.isfinite((self.jac.sum(1) * self.outer + self.residual).sum(-1) + self.slope.sum(-1))
+
+
+def linearise(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array) -> Local:
+    """Residuals and derivative of every row at working coordinates u (B, p)."""
     with np.errstate(all="ignore"):  # a trial step may overflow; it is rejected because its value is not finite
         theta, slope = coordinates.to_theta(u)
         predicted, jacobian = coordinates.law.value_and_jacobian(problem.x, theta)
@@ -56,7 +99,14 @@ def evaluate(coordinates: Coordinates, objective: Objective, problem: Problem, u
         columns = np.moveaxis(jacobian, -1, -2)
         if len(coordinates.fixed):
             columns = columns[..., coordinates.free, :]
-        return residual, columns * slope[..., None] * outer[..., None, :]
+        return Local(residual, columns, outer, slope)
+
+
+def evaluate(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array) -> tuple[Array, Array]:
+    """Residuals (B, n) and their derivative (B, p, n) with respect to the working coordinates u (B, p)."""
+    local = linearise(coordinates, objective, problem, u)
+    with np.errstate(all="ignore"):
+        return local.residual, local.full()
 
 
 def solve(
@@ -82,9 +132,8 @@ class _State:
     """Arrays of the rows still at work, all with the same leading axis."""
 
     rows: Array
+    finished: Array  # recorded already; computed on until enough rows finish to be worth packing the others together
     u: Array
-    residual: Array
-    jac: Array
     value: Array
     damping: Array
     growth: Array  # factor by which damping grows at the next rejection
@@ -93,7 +142,9 @@ class _State:
     age: Array  # Newton iterations since it was differenced
     slow: Array  # consecutive steps that lowered the objective by little or nothing
     delta: Array
-    diagonal: Array  # largest curvature met so far along each coordinate: the scale of the damping (More 1978)
+    curvature: Array  # diagonal of the Gauss-Newton curvature when last computed: what a gradient is small against
+    widest: Array  # largest such diagonal met so far: the scale of the damping (More 1978)
+    at_bound: Array
 
     def keep(self, mask: Array) -> None:
         for name in self.__dataclass_fields__:
@@ -113,14 +164,12 @@ def _solve_chunk(
     n_rows, n_free = u0.shape
     eye = np.eye(n_free)
     vanishing = coordinates.on_log_scale
-    residual, jac = evaluate(coordinates, objective, problem, u0)
-    value = objective.value(residual, problem.weights, delta)
+    here = linearise(coordinates, objective, problem, u0)
     s = _State(
         rows=rows,
+        finished=np.zeros(n_rows, bool),
         u=u0.copy(),
-        residual=residual,
-        jac=jac,
-        value=value,
+        value=objective.value(here.residual, problem.weights, delta),
         damping=np.full(n_rows, 1e-3),
         growth=np.full(n_rows, 4.0),
         newton=np.zeros(n_rows, bool),
@@ -128,103 +177,101 @@ def _solve_chunk(
         age=np.full(n_rows, SECOND_ORDER_EVERY),
         slow=np.zeros(n_rows, int),
         delta=delta,
-        diagonal=np.zeros((n_rows, n_free)),
+        curvature=np.zeros((n_rows, n_free)),
+        widest=np.zeros((n_rows, n_free)),
+        at_bound=np.zeros((n_rows, n_free), bool),
     )
-    finite = np.isfinite(value) & np.isfinite(jac).all((1, 2))
+
+    def keep(mask: Array) -> None:
+        nonlocal problem, here
+        index = np.flatnonzero(mask)
+        problem, here = problem.take(index), here.take(index)
+        s.keep(index)
+
+    finite = np.isfinite(s.value) & here.finite()
     if not finite.all():
         out.u[rows[~finite]] = u0[~finite]
-        problem = problem.take(np.flatnonzero(finite))
-        s.keep(finite)
+        keep(finite)
 
     for iteration in range(max_iterations + 1):
         if not len(s.rows):
             return
-        weights = problem.weights
-        size = np.abs(s.residual)
-        tilted = weights * objective.tilt(s.residual)
-        psi = np.clip(s.residual, -s.delta, s.delta) * tilted  # derivative of the loss
-        gradient = np.matmul(s.jac, psi[..., None])[..., 0]
-        reach = np.matmul(np.abs(s.jac), np.abs(psi)[..., None])[..., 0]
-        scaled, at_bound = _scaled_gradient(gradient, reach, s.jac, vanishing)
-        worst = scaled.max(-1)
+        size = np.abs(here.residual)
+        tilted = problem.weights * objective.tilt(here.residual)
+        psi = np.clip(here.residual, -s.delta, s.delta) * tilted  # derivative of the loss
+        gradient = here.contract(psi)
 
-        exact = (size * (weights > 0)).max(-1) <= 1e-14 * np.maximum(1.0, _magnitude(problem.y, objective))
-        done = (worst <= GRADIENT_TOLERANCE) | exact
+        # curvature: reweighted residuals (never negative) far out, the objective's own near the optimum
+        major = tilted * np.minimum(1.0, s.delta / np.maximum(size, 1e-300))
+        newton = s.newton[:, None]
+        hessian = here.gram(np.where(newton, tilted * (size < s.delta), major) if s.newton.any() else major)
+        stale = np.flatnonzero(s.newton & (s.age >= SECOND_ORDER_EVERY))
+        plain = ~s.newton
+        s.curvature[plain] = np.diagonal(hessian, axis1=1, axis2=2)[plain]
+        if len(stale):
+            some = here.take(stale)
+            s.curvature[stale] = np.diagonal(some.gram(major[stale]), axis1=1, axis2=2)
+            s.second[stale] = _second_order(
+                coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale]
+            )
+            s.age[stale] = 0
+        s.age += 1
+        hessian = np.where(s.newton[:, None, None], hessian + s.second, hessian)
+        s.widest = np.maximum(s.widest, np.maximum(s.curvature, 1e-300))
+        # a term that has vanished from every prediction, and that the objective would have smaller still, is at its bound
+        s.at_bound = vanishing & (s.curvature <= 1e-16 * s.curvature.max(-1, keepdims=True)) & (gradient >= 0)
+
+        reach = np.sqrt(np.maximum(s.curvature * (psi * here.residual).sum(-1)[:, None], 1e-300))
+        scaled = np.where(s.at_bound, 0.0, np.abs(gradient) / reach).max(-1)
+        exact = (size * (problem.weights > 0)).max(-1) <= 1e-14 * _magnitude(problem.y, objective)
+        done = (scaled <= GRADIENT_TOLERANCE) | exact
         # no step lowers the objective any more: as converged as rounding allows if the gradient or the residuals are small
         stuck = (s.slow >= 10) | (s.damping > 1e12)
-        tiny = (size * (weights > 0)).max(-1) <= 1e-10 * _magnitude(problem.y, objective)
-        leave = done | stuck | (iteration == max_iterations)
+        leave = (done | stuck | (iteration == max_iterations)) & ~s.finished
         if leave.any():
+            tiny = (size * (problem.weights > 0)).max(-1) <= 1e-10 * _magnitude(problem.y, objective)
+            # a coordinate that the target no longer feels has run away to a flat region, not to an optimum
+            escaped = ((s.curvature <= 1e-20 * s.widest) & ~s.at_bound).any(-1)
             i = s.rows[leave]
             out.u[i], out.value[i] = s.u[leave], s.value[leave]
-            out.gradient[i] = np.where(exact, 0.0, worst)[leave]
+            out.gradient[i] = np.where(exact, 0.0, scaled)[leave]
             out.iterations[i] = iteration
-            # a coordinate that the target no longer feels has run away to a flat region, not to an optimum
-            now = (s.jac**2 * problem.weights[:, None]).sum(-1)
-            escaped = ((now <= 1e-20 * s.diagonal) & ~at_bound).any(-1)
-            out.converged[i] = (~escaped & (done | (stuck & ((worst <= LOOSE_TOLERANCE) | tiny))))[leave]
-            out.at_bound[i] = at_bound[leave]
-            stay = ~leave
-            problem = problem.take(np.flatnonzero(stay))
-            s.keep(stay)
-            if not len(s.rows):
+            out.converged[i] = (~escaped & (done | (stuck & ((scaled <= LOOSE_TOLERANCE) | tiny))))[leave]
+            out.at_bound[i] = s.at_bound[leave]
+            s.finished |= leave
+            if s.finished.all():
                 return
-            gradient, at_bound, psi, tilted, size = (a[stay] for a in (gradient, at_bound, psi, tilted, size))
+        if s.finished.mean() > 0.2:
+            stay = ~s.finished
+            gradient, psi, tilted, hessian = gradient[stay], psi[stay], tilted[stay], hessian[stay]
+            major = major[stay]
+            keep(stay)
 
-        # curvature: majorising weights (always positive) or the objective's own
-        major = tilted * np.minimum(1.0, s.delta / np.maximum(size, 1e-300))
-        gauss = np.matmul(s.jac * major[:, None, :], s.jac.swapaxes(1, 2))
-        s.diagonal = np.maximum(s.diagonal, np.maximum(np.diagonal(gauss, axis1=1, axis2=2), 1e-300))
-        diagonal = s.diagonal
-        hessian = gauss.copy()
+        step = _solve_rows(hessian, gradient, s.widest, s.damping, s.at_bound, eye)
+        uphill = np.flatnonzero(~((step * gradient).sum(-1) < 0) & s.newton)
+        if len(uphill):  # an indefinite Hessian: fall back to the reweighted residuals
+            gauss = here.take(uphill).gram(major[uphill])
+            damping = np.maximum(s.damping[uphill], 1e-8)
+            step[uphill] = _solve_rows(gauss, gradient[uphill], s.widest[uphill], damping, s.at_bound[uphill], eye)
         if s.newton.any():
-            stale = np.flatnonzero(s.newton & (s.age >= SECOND_ORDER_EVERY))
-            if len(stale):
-                s.second[stale] = _second_order(
-                    coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale]
-                )
-                s.age[stale] = 0
-            s.age += 1
-            n = np.flatnonzero(s.newton)
-            inside = tilted[n] * (size[n] < s.delta[n])
-            hessian[n] = np.matmul(s.jac[n] * inside[:, None, :], s.jac[n].swapaxes(1, 2)) + s.second[n]
-
-        hold = at_bound
-        step = _solve_rows(hessian, gradient, diagonal, s.damping, hold, eye)
-        uphill = ~((step * gradient).sum(-1) < 0)
-        if uphill.any():  # an indefinite Hessian: fall back to the majoriser
-            step[uphill] = _solve_rows(
-                gauss[uphill],
-                gradient[uphill],
-                diagonal[uphill],
-                np.maximum(s.damping[uphill], 1e-8),
-                hold[uphill],
-                eye,
-            )
-        if s.newton.any():
-            n = np.flatnonzero(s.newton)
-            step[n] *= _line_search(s.residual[n], s.jac[n], tilted[n], s.delta[n], s.second[n], step[n], gradient[n])[
-                :, None
-            ]
-        length = np.abs(step).max(-1, keepdims=True)
-        step *= np.minimum(1.0, 10.0 / np.maximum(length, 1e-300)) if objective.of == "log" else 1.0
+            length = _line_search(here.residual, here.along(step), tilted, s.delta, s.second, step, gradient)
+            step *= np.where(s.newton, length, 1.0)[:, None]
+        if objective.of == "log":
+            step *= np.minimum(1.0, 10.0 / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
 
         trial = s.u + step
-        residual, jac = evaluate(coordinates, objective, problem, trial)
-        value = objective.value(residual, problem.weights, s.delta)
+        there = linearise(coordinates, objective, problem, trial)
+        value = objective.value(there.residual, problem.weights, s.delta)
         slack = 1e-14 * np.abs(s.value)  # rounding of the sum
-        finite = np.isfinite(value) & np.isfinite(jac).all((1, 2))
-        accept = finite & (value <= s.value + slack)
+        accept = np.isfinite(value) & (value <= s.value + slack) & there.finite()
         gain = np.where(accept, s.value - value, 0.0)
         promised = -(step * gradient).sum(-1) - 0.5 * (step * np.matmul(hessian, step[..., None])[..., 0]).sum(-1)
         ratio = gain / np.maximum(promised, 1e-300)
-
         small = gain <= 1e-13 * np.abs(s.value)
         s.slow = np.where(accept & ~small, 0, s.slow + 1)
-        good = ratio > 0.75
         s.damping = np.where(
             accept,
-            np.maximum(np.where(good, s.damping / 9.0, np.where(ratio > 0.25, s.damping, s.damping * 2.0)), 1e-15),
+            np.maximum(s.damping * np.where(ratio > 0.75, 1 / 9, np.where(ratio > 0.25, 1.0, 2.0)), 1e-15),
             np.maximum(s.damping, 1e-9) * s.growth,
         )
         s.growth = np.where(accept, 4.0, np.minimum(s.growth * 2.0, 64.0))
@@ -232,31 +279,19 @@ def _solve_chunk(
         crawl = accept & (gain < 3e-2 * np.abs(s.value)) & (iteration >= 2)
         fresh = crawl & ~s.newton
         s.newton |= crawl
-        s.age[fresh] = SECOND_ORDER_EVERY
         s.damping[fresh] = np.minimum(s.damping[fresh], 1e-8)
-        s.age[~accept & s.newton] = SECOND_ORDER_EVERY
+        s.age[fresh | (~accept & s.newton)] = SECOND_ORDER_EVERY
 
-        s.u[accept] = trial[accept]
-        s.residual[accept] = residual[accept]
-        s.jac = np.where(accept[:, None, None], jac, s.jac)
-        s.value = np.where(accept, value, s.value)
+        reject = np.flatnonzero(~accept)
+        if len(reject):
+            trial[reject], value[reject] = s.u[reject], s.value[reject]
+            there.put_back(reject, here)
+        s.u, s.value, here = trial, value, there
 
 
 def _magnitude(y: Array, objective: Objective) -> Array | float:
     """What a residual is small against: the target's size, or 1 for logs."""
     return 1.0 if objective.of == "log" else np.abs(y).max(-1)
-
-
-def _scaled_gradient(gradient: Array, reach: Array, jac: Array, vanishing: Array) -> tuple[Array, Array]:
-    """|gradient| over the sum of absolute contributions: rounding level at an optimum, whatever the units.
-
-    A coefficient whose term has vanished from every prediction while the objective would have it smaller still sits at
-    its bound: its gradient is set aside and the row says so.
-    """
-    share = np.abs(jac).max(-1)
-    at_bound = vanishing & (share <= 1e-8 * share.max(-1, keepdims=True)) & (gradient >= 0)
-    scaled = np.abs(gradient) / np.maximum(reach, 1e-300)
-    return np.where(at_bound, 0.0, scaled), at_bound
 
 
 def _solve_rows(hessian: Array, gradient: Array, diagonal: Array, damping: Array, hold: Array, eye: Array) -> Array:
@@ -281,30 +316,30 @@ def _second_order(
     n_free = u.shape[-1]
     second = np.empty((len(u), n_free, n_free))
     for k in range(n_free):
-        h = STEP_FOR_DIFFERENCES * np.maximum(1.0, np.abs(u[:, k])) if objective.of == "raw" else STEP_FOR_DIFFERENCES
+        h = STEP_FOR_DIFFERENCES * np.maximum(1.0, np.abs(u[:, k]) if objective.of == "raw" else 1.0)
         stepped = u.copy()
         stepped[:, k] += h
-        _, jac = evaluate(coordinates, objective, problem, stepped)
-        moved = np.matmul(jac, psi[..., None])[..., 0]
-        second[:, :, k] = (moved - gradient) / np.reshape(h, (-1, 1))
+        with np.errstate(all="ignore"):
+            moved = linearise(coordinates, objective, problem, stepped).contract(psi)
+            second[:, :, k] = (moved - gradient) / np.reshape(h, (-1, 1))
     second = 0.5 * (second + second.swapaxes(1, 2))
     return np.where(np.isfinite(second).all((1, 2))[:, None, None], second, 0.0)
 
 
 def _line_search(
-    residual: Array, jac: Array, tilted: Array, delta: Array, second: Array, step: Array, gradient: Array
+    residual: Array, along: Array, tilted: Array, delta: Array, second: Array, step: Array, gradient: Array
 ) -> Array:
     """Step lengths (B,) in (0, 1] that minimise the objective along `step` with the residuals linearised.
 
     A Huber loss is piecewise quadratic: a full Newton step overshoots where points cross the bend. Costs no exponential.
     """
-    along = np.matmul(step[:, None, :], jac)[:, 0]
     bend = (step * np.matmul(second, step[..., None])[..., 0]).sum(-1)
     start = (step * gradient).sum(-1)
+    weighted = tilted * along
 
     def slope(t: Array) -> Array:
         moved = residual + t[:, None] * along
-        return (np.clip(moved, -delta, delta) * tilted * along).sum(-1) + t * bend
+        return np.einsum("bn,bn->b", np.clip(moved, -delta, delta, out=moved), weighted) + t * bend
 
     low, high = np.zeros(len(step)), np.ones(len(step))
     slope_low, slope_high = start, slope(high)
