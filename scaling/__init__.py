@@ -37,7 +37,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("charts",)  # offered as scaling.charts
 
-__all__ = ["__version__", *_MODULES, *sorted(_MODULE_OF)]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULES, *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from scaling.fitting.covariance import sandwich
 from scaling.fitting.diagnose import ILL_CONDITIONED, design_warnings, lack_of_fit
 from scaling.fitting.objective import Objective, get_objective
 from scaling.fitting.problem import Problem
-from scaling.fitting.result import FitResult, FitStatus, FitWarning, _domain
+from scaling.fitting.result import PER_ROW, FitResult, FitStatus, FitWarning, domain_of
 from scaling.fitting.scale import Coordinates
 from scaling.fitting.solver import LOOSE_TOLERANCE, Solution, evaluate, solve
 from scaling.fitting.starts import search
@@ -53,10 +53,7 @@ def fit(
     """
     import pandas as pd
 
-    if isinstance(law, str):
-        from scaling.laws import get
-
-        law = get(law)
+    law = _law(law)
     objective = get_objective(objective)
     coordinates = Coordinates(law, {k: float(v) for k, v in (fixed or {}).items()})
     table = runs if isinstance(runs, pd.DataFrame) else pd.DataFrame({k: np.asarray(v) for k, v in runs.items()})
@@ -145,7 +142,7 @@ def fit(
     result = FitResult(
         law=law, objective=objective, theta=theta, objective_value=value, status=status, message=message, gradient=gradient,
         iterations=spread(solution.iterations, 0, int), starts_tried=tried, starts_agreeing=agree, condition=condition,
-        covariance=covariance, delta=full_delta, domain=_domain(table, law), n_runs=counts, fixed=dict(coordinates.fixed),
+        covariance=covariance, delta=full_delta, domain=domain_of(table, law), n_runs=counts, fixed=dict(coordinates.fixed),
         warnings=tuple(warnings), problem=problem, runs=table, rows_of_group=tuple(rows), groups=groups,
         provenance=provenance, summary=summary,
     )  # fmt: skip
@@ -433,15 +430,22 @@ def _stack(law: Law, table: pd.DataFrame, rows: list[Array], weights: Array) -> 
 
 
 def _squeeze(result: FitResult) -> FitResult:
-    names = ("theta", "objective_value", "status", "message", "gradient", "iterations", "starts_agreeing")
-    names += ("condition", "covariance", "delta", "n_runs")
+    """The only row of a batch of one, without the leading axis."""
     return replace(
         result,
-        **{n: getattr(result, n)[0] for n in names},
+        **{name: getattr(result, name)[0] for name in PER_ROW},
         warnings=result.warnings[0],
         rows_of_group=None,
         summary={k: float(v[0]) for k, v in result.summary.items()},
     )
+
+
+def _law(law: Law | str) -> Law:
+    if isinstance(law, Law):
+        return law
+    from scaling.laws import get
+
+    return get(law)
 
 
 def _version() -> str:

@@ -96,22 +96,22 @@ def _log(predicted: Array, observed: Array) -> tuple[Array, Array]:
 RESIDUALS = {"raw": _raw, "log": _log}
 
 
-def Squared(of: str = "raw") -> Objective:  # noqa: N802  (reads as a noun where it is used)
+def Squared(of: str = "raw") -> Objective:
     """Least squares of the residuals (half the sum of squares)."""
     return Objective("squared" if of == "raw" else f"squared-{of}", of)
 
 
-def Huber(delta: float | None = None, of: str = "log") -> Objective:  # noqa: N802
+def Huber(delta: float | None = None, of: str = "log") -> Objective:
     """Huber's loss. Without delta the bend is 1.345 robust standard deviations of the residuals (95 % efficient)."""
     return Objective("huber", of, delta, scales=1.345)
 
 
-def AbsoluteError(of: str = "log") -> Objective:  # noqa: N802
+def AbsoluteError(of: str = "log") -> Objective:
     """Least absolute deviations, rounded within a thousandth of the residuals' scale so that Newton steps exist."""
     return Objective("absolute", of, None, scales=1e-3)
 
 
-def Asymmetric(quantile: float = 0.1, of: str = "log") -> Objective:  # noqa: N802
+def Asymmetric(quantile: float = 0.1, of: str = "log") -> Objective:
     """Frontier fits: the q-quantile of the loss. Badly tuned runs are only ever worse, so q < 0.5 leans on the best."""
     return Objective("asymmetric", of, None, scales=0.1, quantile=quantile)
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "scaling.fit/1"
+#: fields with one entry per row of the batch
+PER_ROW = (
+    "theta", "objective_value", "status", "message", "gradient", "iterations", "starts_agreeing", "condition", "covariance",
+    "delta", "n_runs",
+)  # fmt: skip
 
 
 class FitStatus(StrEnum):
@@ -68,7 +73,7 @@ class FitResult:
     domain: dict[str, tuple[float, float]]
     n_runs: Array
     fixed: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[FitWarning, ...] | tuple[tuple[FitWarning, ...], ...] = ()
+    warnings: tuple[Any, ...] = ()  # of FitWarning; for groups one such tuple per group
     problem: Problem | None = None
     runs: pd.DataFrame | None = None
     rows_of_group: tuple[Array, ...] | None = None
@@ -76,7 +81,7 @@ class FitResult:
     of: FitResult | None = None
     seed: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    summary: Mapping[str, float] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)  # figures of merit, float or (groups,)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -115,20 +120,18 @@ class FitResult:
         runs = self.runs.iloc[rows] if grouped and self.runs is not None and rows is not None else self.runs
         problem = self.problem
         if problem is not None and grouped:
-            n = int(self.n_runs[index])
+            n = len(rows) if rows is not None else problem.n_points
+
+            def own(v: Array) -> Array:
+                return v if v.ndim == 1 else v[index, :n]
+
             problem = Problem(
-                {k: v[index, :n] for k, v in problem.x.items()},
-                problem.y[index, :n],
-                problem.weights[index : index + 1, :n],
+                {k: own(v) for k, v in problem.x.items()}, own(problem.y), problem.weights[index : index + 1, :n]
             )
         elif problem is not None:
             problem = problem.take(np.array([index]))
-        per_row = {
-            name: getattr(self, name)[index]
-            for name in ("theta", "objective_value", "status", "message", "gradient", "iterations", "starts_agreeing")
-            + ("condition", "covariance", "delta", "n_runs")
-        }
-        domain = _domain(runs, self.law) if grouped and runs is not None else self.domain
+        per_row = {name: getattr(self, name)[index] for name in PER_ROW}
+        domain = domain_of(runs, self.law) if grouped and runs is not None else self.domain
         return replace(
             self,
             **per_row,
@@ -146,11 +149,7 @@ class FitResult:
         """One group, with its resamples when this is a bootstrap of groups."""
         if self.of is None or self.groups is None:
             return self[index]
-        take = {
-            name: getattr(self, name)[:, index]
-            for name in ("theta", "objective_value", "status", "message", "gradient", "iterations", "starts_agreeing")
-            + ("condition", "covariance", "delta", "n_runs")
-        }
+        take = {name: getattr(self, name)[:, index] for name in PER_ROW}
         point = self.of[index]
         return replace(
             self,
@@ -401,7 +400,7 @@ class FitResult:
                 "matrix": [[_number(v) for v in r] for r in point.covariance],
             },
             "domain": {k: [float(v[0]), float(v[1])] for k, v in point.domain.items()},
-            "warnings": [{"code": w.code, "message": w.message} for w in point.warnings if isinstance(w, FitWarning)],
+            "warnings": [{"code": w.code, "message": w.message} for w in point.warnings],
             "provenance": {
                 "files": list(self.provenance.get("files", [])),
                 "version": self.provenance.get("version", ""),
@@ -443,7 +442,7 @@ class FitResult:
         kind = f"{self.shape[0]} resamples" if self.of is not None else "HC3 sandwich, Student t"
         lines.append(f"95 % intervals: {kind}")
         lines.append(f"{str(point.status).replace('_', ' ')}: {point.message}")
-        lines += [f"warning ({w.code}): {w.message}" for w in point.warnings if isinstance(w, FitWarning)]
+        lines += [f"warning ({w.code}): {w.message}" for w in point.warnings]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -497,18 +496,18 @@ def load_fit(source: str | Path | Mapping[str, Any]) -> FitResult:
             law=law,
             objective=objective,
             theta=theta,
-            objective_value=np.float64(np.nan if spec["value"] is None else spec["value"]),
+            objective_value=np.asarray(np.nan if spec["value"] is None else spec["value"]),
             status=np.array(FitStatus(document["status"]), dtype=object)[()],
             message=document.get("message", ""),
-            gradient=np.float64(document.get("gradient") or 0.0),
-            iterations=np.int64(0),
+            gradient=np.asarray(document.get("gradient") or 0.0),
+            iterations=np.asarray(0),
             starts_tried=int(document["starts"]["tried"]),
-            starts_agreeing=np.int64(document["starts"]["agreeing"]),
-            condition=np.float64(document.get("condition") or np.nan),
+            starts_agreeing=np.asarray(document["starts"]["agreeing"]),
+            condition=np.asarray(document.get("condition") or np.nan),
             covariance=matrix,
             delta=np.array([spec.get("delta", np.inf)], dtype=float),
             domain={k: (float(v[0]), float(v[1])) for k, v in document["domain"].items()},
-            n_runs=np.int64(document["n_runs"]),
+            n_runs=np.asarray(document["n_runs"]),
             fixed={k: float(v) for k, v in document.get("fixed", {}).items()},
             warnings=tuple(FitWarning(w["code"], w["message"]) for w in document["warnings"]),
             provenance={**document["provenance"], "n_rows_dropped": document["n_rows_dropped"]},
@@ -536,7 +535,7 @@ def load_fit(source: str | Path | Mapping[str, Any]) -> FitResult:
     )  # fmt: skip
 
 
-def _domain(runs: pd.DataFrame, law: Law) -> dict[str, tuple[float, float]]:
+def domain_of(runs: pd.DataFrame, law: Law) -> dict[str, tuple[float, float]]:
     """Range of every law input, and of flops where the runs have it."""
     columns = [c for c in dict.fromkeys((*law.inputs, "n_params", "n_tokens", "flops")) if c in runs]
     out = {}

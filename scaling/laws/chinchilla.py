@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scaling.laws.law import Array, Coef, Inputs, Law, split, stack
+from scaling.laws.law import Array, Coef, Inputs, Law, split
 
 
 def _loss(x: Inputs, theta: Array) -> Array:
@@ -13,10 +13,18 @@ def _loss(x: Inputs, theta: Array) -> Array:
 def _jacobian(x: Inputs, theta: Array) -> tuple[Array, Array]:
     E, A, B, alpha, beta = split(theta)
     log_n, log_d = np.log(x["n_params"]), np.log(x["n_tokens"])
-    size, data = np.exp(-alpha * log_n), np.exp(-beta * log_d)
-    A_size, B_data = A * size, B * data
-    loss = E + A_size + B_data
-    return loss, stack(np.ones_like(loss), size, data, -A_size * log_n, -B_data * log_d)
+    # filled in place: this is the innermost line of every fit of this law
+    jac = np.empty((5, *np.broadcast_shapes(E.shape, log_n.shape)))
+    jac[0] = 1.0
+    np.exp(np.multiply(-alpha, log_n, out=jac[1]), out=jac[1])
+    np.exp(np.multiply(-beta, log_d, out=jac[2]), out=jac[2])
+    np.multiply(A, jac[1], out=jac[3])
+    np.multiply(B, jac[2], out=jac[4])
+    loss = jac[3] + jac[4]
+    loss += E
+    jac[3] *= -log_n
+    jac[4] *= -log_d
+    return loss, np.moveaxis(jac, 0, -1)
 
 
 CHINCHILLA = Law(

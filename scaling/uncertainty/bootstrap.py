@@ -52,7 +52,7 @@ def bootstrap(
     generator = np.random.default_rng(rng)
     coordinates, objective, problem = result.coordinates, result.objective, result.problem
     n_groups = problem.n_rows
-    n_free, n_coefs = len(coordinates.free), len(result.law.coefs)
+    n_coefs = len(result.law.coefs)
     theta_hat = result.theta.reshape(n_groups, n_coefs)
     usable = np.reshape(result.converged, n_groups)
 
@@ -90,8 +90,8 @@ def bootstrap(
 
     status = np.full((n_groups, n_resamples), FitStatus.CONVERGED, dtype=object)
     status[~converged] = FitStatus.MAX_ITERATIONS
-    warnings = [list(w) for w in (result.warnings if result.shape else [result.warnings])]  # type: ignore[union-attr]
-    for g in np.flatnonzero(usable):
+    warnings = [list(w) for w in (result.warnings if result.shape else [result.warnings])]
+    for g in np.flatnonzero(usable).tolist():
         share = 1 - converged[g].mean()
         if share > UNCONVERGED_SHARE:
             warnings[g].append(
@@ -108,7 +108,7 @@ def bootstrap(
     def same(a: Array) -> Array:
         return np.broadcast_to(a, (n_resamples, *np.shape(a)))
 
-    kept: tuple = tuple(tuple(w) for w in warnings)  # type: ignore[type-arg]
+    kept = tuple(tuple(w) for w in warnings)
     point = replace(result, warnings=kept if result.shape else kept[0])
     return replace(
         point, theta=lead(theta), objective_value=lead(value), gradient=lead(gradient), iterations=lead(iterations), status=lead(status),
