@@ -316,16 +316,20 @@ def _second_order(
     coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, psi: Array, gradient: Array
 ) -> Array:
     """sum_i psi_i d2 r_i / du2, (B, p, p): differences of the exact derivative with psi held fixed."""
-    n_free = u.shape[-1]
-    second = np.empty((len(u), n_free, n_free))
-    for k in range(n_free):
-        size = np.abs(u[:, k]) if objective.of == "raw" else np.ones(len(u))
-        h = STEP_FOR_DIFFERENCES * np.maximum(1.0, size)
-        stepped = u.copy()
-        stepped[:, k] += h
+    n_rows, n_free = u.shape
+    size = np.abs(u) if objective.of == "raw" else np.ones_like(u)
+    h = STEP_FOR_DIFFERENCES * np.maximum(1.0, size)
+    # all coordinates in one call while that fits the cache, else one by one
+    together = n_rows * n_free * problem.n_points <= CHUNK_ELEMENTS
+    second = np.empty((n_rows, n_free, n_free))
+    for ks in [np.arange(n_free)] if together else np.arange(n_free)[:, None]:
+        stepped = np.repeat(u[:, None], len(ks), 1)
+        stepped[:, np.arange(len(ks)), ks] += h[:, ks]
+        rows = np.repeat(np.arange(n_rows), len(ks))
         with np.errstate(all="ignore"):
-            moved = linearise(coordinates, objective, problem, stepped).contract(psi)
-            second[:, :, k] = (moved - gradient) / h[:, None]
+            local = linearise(coordinates, objective, problem.take(rows), stepped.reshape(-1, n_free))
+            moved = local.contract(psi[rows]).reshape(n_rows, len(ks), n_free)
+            second[:, ks] = (moved - gradient[:, None]) / h[:, ks, None]
     second = 0.5 * (second + second.swapaxes(1, 2))
     return np.where(np.isfinite(second).all((1, 2))[:, None, None], second, 0.0)
 
