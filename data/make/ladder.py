@@ -28,7 +28,6 @@ import math
 import multiprocessing
 import os
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed

@@ -317,7 +317,7 @@ def _second_order(
 ) -> Array:
     """sum_i psi_i d2 r_i / du2, (B, p, p): differences of the exact derivative with psi held fixed."""
     n_rows, n_free = u.shape
-    size = np.abs(u) if objective.of == "raw" else np.ones_like(u)
+    size: Array = np.abs(u) if objective.of == "raw" else np.ones_like(u)
     h = STEP_FOR_DIFFERENCES * np.maximum(1.0, size)
     # all coordinates in one call while that fits the cache, else one by one
     together = n_rows * n_free * problem.n_points <= CHUNK_ELEMENTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scaling.errors import RunsError
@@ -69,11 +69,12 @@ COLUMNS: dict[str, Column] = {
             (("params_no_embed", "params_non_embedding", "non_embedding_params", "n_params_no_embed"),),
         ),
         Column("n_unique_tokens", "distinct training tokens", "tokens", "tokens", (("unique_tokens", "num_unique_tokens"),)),
-        Column("lr", "peak learning rate", "", "loss", (("learning_rate", "peak_lr", "max_lr"),)),
+        Column("lr", "peak learning rate", "", "number", (("learning_rate", "peak_lr", "max_lr"),)),
         Column("seed", "random seed", "", "number"),
     )
 }
-REQUIRED_POSITIVE = ("n_params", "n_tokens", "flops")
+SCALES = ("n_params", "n_tokens", "flops")
+_CORE = ("step", *SCALES, "loss")  # two equally good headers for one of these are an error; for the others none is taken
 
 # What a word at the end of a header multiplies the cells by: 'params (B)', 'tokens_trillion', 'flops_1e21'.
 _FACTORS = {
@@ -112,20 +113,26 @@ class Match:
 
 
 def match_columns(
-    headers: Sequence[str], explicit: Mapping[str, str] | None = None, *, file: str, duplicated: Sequence[str] = ()
+    headers: Sequence[str],
+    explicit: Mapping[str, str] | None = None,
+    *,
+    file: str,
+    duplicated: Sequence[str] = (),
+    wanted: Iterable[str] = tuple(COLUMNS),
 ) -> dict[str, Match]:
     """Canonical name -> the file's column, by the explicit mapping first and known names after.
 
     headers : the file's column names, distinct.
     explicit : canonical name -> file's column, or 'column*1e9' to scale its cells.
     duplicated : names that the header line holds more than once; using one of them is an error.
+    wanted : the canonical columns to look for.
     Raises RunsError for a mapped column that does not exist and for two columns that claim the same meaning equally well.
     """
     found: dict[str, Match] = {}
     for canonical, wanted in (explicit or {}).items():
         found[canonical] = _explicit(canonical, wanted, headers, file)
     taken = {m.header for m in found.values()}
-    for canonical in COLUMNS:
+    for canonical in wanted:
         if canonical in found:
             continue
         match = _best(canonical, [h for h in headers if h not in taken], file)
@@ -204,7 +211,12 @@ def _best(canonical: str, headers: Sequence[str], file: str) -> Match | None:
         return None
     tier = min(m.tier for m in candidates)
     best = [m for m in candidates if m.tier == tier]
-    if len(best) > 1:
+    if len(best) > 1 and canonical == "run":
+        order = [squash(a) for names in COLUMNS["run"].aliases for a in names]
+        best.sort(key=lambda m: order.index(squash(m.header)) if squash(m.header) in order else len(order))
+    elif len(best) > 1 and canonical not in _CORE:
+        return None
+    elif len(best) > 1:
         names = ", ".join(quote(m.header, 60) for m in best[:8]) + (f" and {len(best) - 8} more" if len(best) > 8 else "")
         raise RunsError(
             f"{quote(file)} has {len(best)} columns that can be {canonical} ({COLUMNS[canonical].meaning}): {names}. "
