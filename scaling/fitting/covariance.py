@@ -25,16 +25,16 @@ def sandwich(
     """
     residual, jac = evaluate(coordinates, objective, problem, u)
     weights = problem.weights
-    tilted = weights * objective.tilt(residual)
     size = np.abs(residual)
-    psi = np.clip(residual, -delta, delta) * objective.tilt(residual)
+    psi = objective.psi(residual, delta)
     gradient = np.matmul(jac, (weights * psi)[..., None])[..., 0]
     second = _second_order(coordinates, objective, problem, u, weights * psi, gradient)
     n_used = problem.n_used[:, None]
     bandwidth = np.maximum(0.9 * robust_scale(residual, weights)[:, None] * np.maximum(n_used, 1) ** -0.2, 1e-300)
     kernel = 2 * delta * np.exp(-0.5 * np.minimum(size / bandwidth, 40.0) ** 2) / (bandwidth * np.sqrt(2 * np.pi))
     with np.errstate(invalid="ignore"):
-        curvature = tilted * np.where(delta < bandwidth, np.minimum(kernel, 1.0), size <= delta)
+        smoothed = np.minimum(kernel, 1.0) * objective.tilt(residual)
+        curvature = weights * np.where(delta < bandwidth, smoothed, objective.curvature(residual, delta))
     hold = at_bound
     jac = np.where(hold[:, :, None], 0.0, jac)
     eye = np.eye(u.shape[-1])

@@ -252,20 +252,17 @@ def _last_resort(
     """scipy's trust-region least squares on one row, then the batched finish from there; kept only where it is better."""
     from scipy.optimize import least_squares
 
-    bend = float(delta[0, 0])
+    bend = delta[0]
 
     def residuals(u: Array) -> Array:
         r = evaluate(coordinates, objective, problem, u[None])[0][0]
-        tilt = np.broadcast_to(objective.tilt(r), r.shape)
-        size = np.abs(r)
-        inside = np.minimum(size, bend)
-        loss = inside * (size - 0.5 * inside) * tilt * problem.weights[0]
+        loss = objective.loss(r, bend) * problem.weights[0]
         return np.nan_to_num(np.sign(r) * np.sqrt(2 * loss), nan=1e150, posinf=1e150, neginf=-1e150)
 
     def jacobian(u: Array) -> Array:
         r, jac = (a[0] for a in evaluate(coordinates, objective, problem, u[None]))
         root = residuals(u)
-        psi = np.clip(r, -bend, bend) * objective.tilt(r) * problem.weights[0]
+        psi = objective.psi(r, bend) * problem.weights[0]
         with np.errstate(all="ignore"):
             outer = np.where(np.abs(root) > 0, psi / root, np.sqrt(problem.weights[0]))
         return np.nan_to_num(outer[:, None] * jac.T)

@@ -1,8 +1,8 @@
 """What a fit minimises: a loss on residuals, summed over the runs with their weights.
 
 Residuals are prediction minus observation, of the target itself (`of="raw"`) or of its logarithm (`of="log"`).
-Every objective here is a Huber loss with its bend at `delta` (infinite for least squares), tilted where asked; so the
-solver needs one set of formulas. The loss is summed, never averaged: averaging moves a 1e-3 Huber below the tolerance
+An objective is a Huber loss with its bend at `delta` (infinite for least squares), tilted where asked, or a bisquare that
+vanishes beyond it. The loss is summed, never averaged: averaging moves a 1e-3 Huber below the tolerance
 of common optimisers and they stop where they started (Besiroglu et al. 2024, arXiv:2404.10102).
 """
 
@@ -25,6 +25,7 @@ class Objective:
     delta : residual at which the loss turns from quadratic to linear; None if it is taken from the data.
     scales : delta as a multiple of the residuals' robust standard deviation (1.4826 MAD), when taken from the data.
     quantile : 0.5 is symmetric; q fits the q-quantile of the observations.
+    redescends : Tukey's bisquare instead of Huber: runs beyond delta have no influence at all.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Objective:
     delta: float | None = np.inf
     scales: float = np.nan
     quantile: float = 0.5
+    redescends: bool = False
 
     def __post_init__(self) -> None:
         if self.of not in RESIDUALS:
@@ -51,6 +53,35 @@ class Objective:
             return np.full((*residuals.shape[:-1], 1), self.delta)
         return self.scales * robust_scale(residuals, weights)[..., None]
 
+    def loss(self, residuals: Array, delta: Array | float) -> Array:
+        """The loss of each residual (..., n); delta broadcasts against it."""
+        size = np.abs(residuals)
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite is an answer: the solver rejects such a step
+            inside = np.minimum(size, delta)
+            if self.redescends:
+                third = np.square(delta) / 6
+                return third - third * (1 - np.square(inside / delta)) ** 3
+            return inside * (size - 0.5 * inside) * self.tilt(residuals)
+
+    def psi(self, residuals: Array, delta: Array | float) -> Array:
+        """Derivative of the loss."""
+        if self.redescends:
+            return residuals * self.majoriser(residuals, delta)
+        return np.clip(residuals, -delta, delta) * self.tilt(residuals)
+
+    def majoriser(self, residuals: Array, delta: Array | float) -> Array:
+        """psi over residual: the weight with which least squares stands in for the loss. Never negative."""
+        if self.redescends:
+            return np.square(np.maximum(1 - np.square(residuals / delta), 0.0))
+        return np.minimum(1.0, delta / np.maximum(np.abs(residuals), 1e-300)) * self.tilt(residuals)
+
+    def curvature(self, residuals: Array, delta: Array | float) -> Array:
+        """Second derivative of the loss."""
+        if self.redescends:
+            u2 = np.square(residuals / delta)
+            return np.where(u2 < 1, (1 - u2) * (1 - 5 * u2), 0.0)
+        return (np.abs(residuals) < delta) * self.tilt(residuals)
+
     def tilt(self, residuals: Array) -> Array | float:
         """Weight of over-prediction (positive residuals) against under-prediction."""
         if self.quantile == 0.5:
@@ -59,11 +90,8 @@ class Objective:
 
     def value(self, residuals: Array, weights: Array, delta: Array) -> Array:
         """The objective (...): sum over the last axis of weight times loss."""
-        size = np.abs(residuals)
-        inside = np.minimum(size, delta)
-        with np.errstate(over="ignore", invalid="ignore"):  # not finite is an answer: the solver rejects such a step
-            loss = inside * (size - 0.5 * inside) * self.tilt(residuals)
-            return (weights * loss).sum(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (weights * self.loss(residuals, delta)).sum(-1)
 
     def to_dict(self, delta: float) -> dict[str, object]:
         out: dict[str, object] = {"name": self.name, "of": self.of}

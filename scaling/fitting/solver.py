@@ -117,7 +117,7 @@ def solve(
     delta: Array,
     max_iterations: int = 300,
 ) -> Solution:
-    """Minimise every row of `problem` from u0 (B, p); delta (B, 1) is the bend of the objective."""
+    """Minimise every row of `problem` from u0 (B, p); delta (B, 1) or (B, n) is the bend of the objective."""
     n_rows, n_free = u0.shape
     out = Solution.empty(n_rows, n_free)
     # glibc hands freed memory back above a threshold that follows the largest block ever freed: without this, every
@@ -200,14 +200,16 @@ def _solve_chunk(
         if not len(s.rows):
             return
         size = np.abs(here.residual)
-        tilted = problem.weights * objective.tilt(here.residual)
-        psi = np.clip(here.residual, -s.delta, s.delta) * tilted  # derivative of the loss
+        psi = objective.psi(here.residual, s.delta) * problem.weights
         gradient = here.contract(psi)
 
         # curvature: reweighted residuals (never negative) far out, the objective's own near the optimum
-        major = tilted * np.minimum(1.0, s.delta / np.maximum(size, 1e-300))
-        newton = s.newton[:, None]
-        hessian = here.gram(np.where(newton, tilted * (size < s.delta), major) if s.newton.any() else major)
+        major = objective.majoriser(here.residual, s.delta) * problem.weights
+        if s.newton.any():
+            exact_curvature = objective.curvature(here.residual, s.delta) * problem.weights
+            hessian = here.gram(np.where(s.newton[:, None], exact_curvature, major))
+        else:
+            hessian = here.gram(major)
         stale = np.flatnonzero(s.newton & (s.age >= SECOND_ORDER_EVERY))
         plain = ~s.newton
         s.curvature[plain] = np.diagonal(hessian, axis1=1, axis2=2)[plain]
@@ -246,8 +248,7 @@ def _solve_chunk(
                 return
         if s.finished.mean() > 0.2:
             stay = ~s.finished
-            gradient, psi, tilted, hessian = gradient[stay], psi[stay], tilted[stay], hessian[stay]
-            major = major[stay]
+            gradient, major, hessian = gradient[stay], major[stay], hessian[stay]
             keep(stay)
 
         step = _solve_rows(hessian, gradient, s.widest, s.damping, s.at_bound, eye)
@@ -257,7 +258,9 @@ def _solve_chunk(
             damping = np.maximum(s.damping[uphill], 1e-8)
             step[uphill] = _solve_rows(gauss, gradient[uphill], s.widest[uphill], damping, s.at_bound[uphill], eye)
         if s.newton.any():
-            length = _line_search(here.residual, here.along(step), tilted, s.delta, s.second, step, gradient)
+            length = _line_search(
+                objective, here.residual, here.along(step), problem.weights, s.delta, s.second, step, gradient
+            )
             step *= np.where(s.newton, length, 1.0)[:, None]
         if objective.of == "log":
             step *= np.minimum(1.0, 10.0 / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
@@ -331,11 +334,18 @@ def _second_order(
             moved = local.contract(psi[rows]).reshape(n_rows, len(ks), n_free)
             second[:, ks] = (moved - gradient[:, None]) / h[:, ks, None]
     second = 0.5 * (second + second.swapaxes(1, 2))
-    return np.where(np.isfinite(second).all((1, 2))[:, None, None], second, 0.0)
+    return np.where(np.isfinite(second.sum((1, 2)))[:, None, None], second, 0.0)
 
 
 def _line_search(
-    residual: Array, along: Array, tilted: Array, delta: Array, second: Array, step: Array, gradient: Array
+    objective: Objective,
+    residual: Array,
+    along: Array,
+    weights: Array,
+    delta: Array,
+    second: Array,
+    step: Array,
+    gradient: Array,
 ) -> Array:
     """Step lengths (B,) in (0, 1] that minimise the objective along `step` with the residuals linearised.
 
@@ -343,11 +353,11 @@ def _line_search(
     """
     bend = (step * np.matmul(second, step[..., None])[..., 0]).sum(-1)
     start = (step * gradient).sum(-1)
-    weighted = tilted * along
+    weighted = weights * along
 
     def slope(t: Array) -> Array:
         moved = residual + t[:, None] * along
-        return np.einsum("bn,bn->b", np.clip(moved, -delta, delta, out=moved), weighted) + t * bend
+        return np.einsum("bn,bn->b", objective.psi(moved, delta), weighted) + t * bend
 
     low, high = np.zeros(len(step)), np.ones(len(step))
     slope_low, slope_high = start, slope(high)
