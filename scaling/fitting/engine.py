@@ -11,7 +11,8 @@ import numpy as np
 from scaling.errors import FitError, RunsError
 from scaling.fitting.covariance import sandwich
 from scaling.fitting.diagnose import ILL_CONDITIONED, design_warnings, lack_of_fit
-from scaling.fitting.objective import Objective, get_objective
+from scaling.fitting.noise import log_compute, noise_model
+from scaling.fitting.objective import Huber, Objective, get_objective
 from scaling.fitting.problem import Problem
 from scaling.fitting.result import PER_ROW, FitResult, FitStatus, FitWarning, domain_of
 from scaling.fitting.scale import Coordinates
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGREEMENT = 1e-6  # relative difference of objectives that counts as the same optimum
+SETTLE_ROUNDS = 20  # re-estimates of each run's noise for the robust objective
 SCALE_ROUNDS = 3  # re-estimates of the residual scale for objectives that take it from the data
 
 
@@ -82,7 +84,15 @@ def fit(
         )
     problem = _stack(law, table, rows, point_weights)
     usable = np.flatnonzero(enough)
-    solution, delta, tried, agreeing = _minimise(coordinates, objective, problem.take(usable), start)
+    # a redescending objective has many local optima: the search is for the Huber optimum, and it starts there
+    searched = Huber(of=objective.of) if objective.redescends else objective
+    solution, delta, tried, agreeing = _minimise(coordinates, searched, problem.take(usable), start)
+    slope = np.zeros(len(usable))
+    if objective.redescends and len(usable):
+        solution, delta, spread, slope = _settle(coordinates, objective, problem.take(usable), solution)
+        all_weights = problem.weights.copy()
+        all_weights[usable] /= spread**2
+        problem = replace(problem, weights=all_weights)
 
     n_groups = len(rows)
     u = np.full((n_groups, n_free), np.nan)
@@ -92,7 +102,7 @@ def fit(
     theta[good] = coordinates.to_theta(u[good])[0]
     covariance = np.full((n_groups, n_free, n_free), np.nan)
     condition = np.full(n_groups, np.nan)
-    full_delta = np.full((n_groups, 1), np.nan)
+    full_delta = np.full((n_groups, delta.shape[-1]), np.nan)
     full_delta[usable] = delta
     at_bound = np.zeros((n_groups, n_free), bool)
     at_bound[usable] = solution.at_bound
@@ -103,14 +113,14 @@ def fit(
                 coordinates, objective, problem.take(g), u[g], full_delta[g], at_bound[g]
             )
 
-    def spread(values: Array, fill: Any, dtype: Any) -> Array:
+    def over_groups(values: Array, fill: Any, dtype: Any) -> Array:
         out = np.full(n_groups, fill, dtype=dtype)
         out[usable] = values
         return out
 
-    gradient = spread(solution.gradient, np.inf, float)
-    converged = spread(solution.converged, False, bool)
-    agree = spread(agreeing, 0, int)
+    gradient = over_groups(solution.gradient, np.inf, float)
+    converged = over_groups(solution.converged, False, bool)
+    agree = over_groups(agreeing, 0, int)
     status = np.empty(n_groups, dtype=object)
     message = np.empty(n_groups, dtype=object)
     warnings: list[tuple[FitWarning, ...]] = []
@@ -133,7 +143,9 @@ def fit(
         if good[i]:
             for k, v in _quality(law, objective, part, y, theta[i], n_free).items():
                 summary[k][i] = v
-    value = spread(solution.value, np.nan, float)
+    value = over_groups(solution.value, np.nan, float)
+    if objective.redescends:
+        summary["noise_slope"] = over_groups(slope, np.nan, float)
     provenance = {
         "files": [dict(f) for f in read.get("files", [])],
         "n_rows_dropped": int(sum(d.get("count", 0) for d in read.get("dropped", []))),
@@ -141,7 +153,7 @@ def fit(
     }
     result = FitResult(
         law=law, objective=objective, theta=theta, objective_value=value, status=status, message=message, gradient=gradient,
-        iterations=spread(solution.iterations, 0, int), starts_tried=tried, starts_agreeing=agree, condition=condition,
+        iterations=over_groups(solution.iterations, 0, int), starts_tried=tried, starts_agreeing=agree, condition=condition,
         covariance=covariance, delta=full_delta, domain=domain_of(table, law), n_runs=counts, fixed=dict(coordinates.fixed),
         warnings=tuple(warnings), problem=problem, runs=table, rows_of_group=tuple(rows), groups=groups,
         provenance=provenance, summary=summary,
@@ -149,6 +161,29 @@ def fit(
     if groups is not None:
         return result
     return _squeeze(result)
+
+
+def _settle(
+    coordinates: Coordinates, objective: Objective, problem: Problem, solution: Solution
+) -> tuple[Solution, Array, Array, Array]:
+    """From a Huber fit to the robust one: noise from the residuals, fit, and again until the noise stands still.
+
+    Returns the solution, delta (B, n), each run's relative noise (B, n) and the trend of ln noise in ln compute (B,).
+    """
+    n_free = len(coordinates.free)
+    covariate = log_compute(problem.x, problem.y)
+    u, before = solution.u, np.full(problem.n_rows, np.nan)
+    for _ in range(SETTLE_ROUNDS):
+        residual, _ = evaluate(coordinates, objective, problem, u)
+        sigma, spread, slope = noise_model(np.nan_to_num(residual), problem.weights, covariate, n_free)
+        weighted = replace(problem, weights=problem.weights / spread**2)
+        delta = objective.scales * sigma[:, None] * spread
+        solution = minimise_rows(coordinates, objective, weighted, u, delta)
+        u = np.where(np.isfinite(solution.u), solution.u, u)
+        if (np.abs(sigma - before) <= 1e-9 * sigma).all():
+            break
+        before = sigma
+    return solution, delta, spread, slope
 
 
 def minimise_rows(

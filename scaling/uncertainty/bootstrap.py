@@ -62,7 +62,7 @@ def bootstrap(
     gradient = np.full((n_groups, n_resamples), np.inf)
     iterations = np.zeros((n_groups, n_resamples), int)
     converged = np.zeros((n_groups, n_resamples), bool)
-    delta_hat = result.delta.reshape(n_groups, 1)
+    delta_hat = result.delta.reshape(n_groups, -1)
     block = max(1, 4 * CHUNK_ELEMENTS // problem.n_points)
     for g in range(n_groups):
         if not usable[g]:

@@ -1,0 +1,623 @@
+"""read_runs: from logged files to the runs table, with an account of what was understood, converted, filled in and dropped."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scaling.errors import QuantityError, RunsError
+from scaling.logs import curves
+from scaling.logs.conditions import kept_by
+from scaling.logs.files import MAX_BYTES, RawTable, read_tables
+from scaling.logs.schema import COLUMNS, SCALES, Match, loss_unit_of, match_columns, missing_column, squash
+from scaling.quantities import format_quantity, parse_quantity, quote
+
+LOSS_UNITS = {
+    "nats": "nats/token",
+    "bits": "nats/token (converted from bits/token)",
+    "perplexity": "nats/token (the log of perplexity)",
+    "bits_per_byte": "bits/byte",
+    "nats_per_byte": "nats/byte",
+    "other": "the file's own unit",
+}
+_LARGEST_VOCABULARY = 2**18  # a loss above its log is worse than guessing among all tokens
+_MISSING, _NOT_FINITE, _TEXT = 1, 2, 3  # why a target cell is no number
+_NO_VALUE = {"", "null", "none", "na", "n/a", "#n/a", "-", "--"}
+
+
+@dataclass
+class _Account:
+    """What happens while runs are read; becomes attrs['read']."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    mapping: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dropped: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def note(self, code: str, message: str) -> None:
+        entry = {"code": code, "message": message[:1].upper() + message[1:].rstrip(".") + "."}
+        if entry not in self.notes:
+            self.notes.append(entry)
+
+    def drop(self, code: str, reason: str, count: int, examples: Sequence[str], *, warn: bool = False) -> None:
+        for entry in self.dropped:
+            if entry["reason"] == reason:
+                entry["count"] += count
+                entry["examples"] = [*entry["examples"], *examples][:5]
+                return
+        self.dropped.append({"code": code, "reason": reason, "count": count, "examples": list(examples)[:5]})
+        if warn:
+            self.note(code, f"{_rows(count)} dropped: {reason} ({', '.join(examples[:3])}{', ...' if count > 3 else ''})")
+
+
+def read_runs(
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: str | Iterable[str] = (),
+    meta: Any = None,
+    loss_unit: str | None = None,
+    target: str = "loss",
+    required: Sequence[str] = (),
+    final: bool = True,
+    flops_accounting: Any = "6ND",
+    drop_bad: bool = True,
+    max_bytes: int = MAX_BYTES,
+) -> pd.DataFrame:
+    """The runs table of logged training runs: canonical columns, plain numbers, one row per run.
+
+    source : a path, a glob, '-' (standard input), an open file, a DataFrame, or a sequence of these. CSV, TSV and other
+        delimited text, JSON lines, a JSON list, Parquet; gzip or zstd; told by their content.
+    columns : canonical name -> the file's column, where it is not found by name; 'name*1e9' scales its cells.
+    where : conditions such as 'loss<5' or 'dataset=web'; a row is kept when it meets all.
+    meta : a table (any source) with one row per run, joined on the run's name, that gives n_params, n_tokens, ...
+    loss_unit : 'nats' (per token), 'bits' or 'perplexity' (both converted to nats), 'bits_per_byte', 'nats_per_byte',
+        or 'other' (kept as it is; may be negative). None: as the column's name says, else nats.
+    target : the column to be explained later; rows without it are dropped.
+    required : canonical columns that must be found, for example the inputs of a law.
+    final : keep the last row of each run; False keeps whole training curves.
+    flops_accounting : how FLOPs follow from N and D: '6ND', or an object with flops(n, d), tokens(n, c) and params(d, c).
+        It fills in whichever of the three is absent, and is held against the FLOPs of the file where all are present.
+    drop_bad : False raises RunsError for rows that would be dropped.
+    max_bytes : refuse files that hold more than this, decompressed.
+
+    Returns a DataFrame with `run` (text), the canonical columns found (float64) and every other column of the files.
+    attrs['read'] is a plain dict: files (name, sha256, rows), mapping, dropped (code, reason, count, examples),
+    notes (code, message), flops_accounting, filled, reduced, loss_unit, n_rows.
+    Raises RunsError, naming file, row and column, for input that cannot be read one way only.
+    """
+    if loss_unit is not None and loss_unit not in LOSS_UNITS:
+        raise RunsError(f"unknown loss unit {quote(loss_unit)}; known: {', '.join(LOSS_UNITS)}.")
+    account, accounting = _Account(), _accounting(flops_accounting)
+    pieces: list[pd.DataFrame] = []
+    units: dict[str, str] = {}
+    for table in read_tables(source, max_bytes=max_bytes):
+        piece, unit = _canonical(table, account, dict(columns or {}), loss_unit, target)
+        pieces.append(piece)
+        units.setdefault(unit, table.name)
+    if len({LOSS_UNITS[u].split(" (")[0] for u in units}) > 1:
+        listed = " and ".join(f"{LOSS_UNITS[u]} in {quote(name)}" for u, name in units.items())
+        raise RunsError(f"The files state their losses in different units ({listed}); read them apart, or say --loss-unit.")
+    runs = _stack(pieces)
+    if len(pieces) > 1 and "file" not in runs:
+        runs["file"] = runs["_file"].map(lambda name: re.split(r"[/\\]", name)[-1])
+    n_read = len(runs)
+    if meta is not None:
+        _join_meta(runs, meta, account, max_bytes)
+    filled = _fill_in(runs, accounting, account)
+    _require(runs, required, account)
+    runs = _filter(runs, [where] if isinstance(where, str) else list(where), account)
+    keys, order = curves.run_keys(runs), curves.row_order(runs)
+    _note_curves(runs, keys, order, final, account)
+    unit = next(iter(units))
+    good = _drop_bad(runs, keys, order, target, unit, final, drop_bad, account)
+    runs, keys, order = runs[good], keys[good], order[good]
+    reduced = {"rows": len(runs), "runs": len(np.unique(keys)), "by": curves.ordered_by(runs) or "order in the file", "final": final}
+    if final:
+        runs = runs.iloc[curves.last_rows(keys, order)]
+    _note_values(runs, target, unit, account)
+    runs = runs.drop(columns=["_file", "_row", "_state", "_logged"]).reset_index(drop=True)
+    runs = runs[[c for c in COLUMNS if c in runs] + [c for c in runs if c not in COLUMNS]]
+    runs.attrs["read"] = {
+        "files": account.files,
+        "mapping": account.mapping,
+        "n_rows": {"read": n_read, "used": len(runs)},
+        "dropped": account.dropped,
+        "notes": account.notes,
+        "flops_accounting": str(getattr(accounting, "name", accounting)),
+        "filled": filled,
+        "reduced": reduced,
+        "loss_unit": LOSS_UNITS[unit],
+    }
+    return runs
+
+
+# -- one file ------------------------------------------------------------------------------------------------------
+
+
+def _canonical(
+    table: RawTable, account: _Account, columns: dict[str, str], loss_unit: str | None, target: str
+) -> tuple[pd.DataFrame, str]:
+    """The table with canonical names and numbers, plus _file, _row, _state (why the target is no number), _logged (its text)."""
+    table = curves.unfold_wide(table) or _scalar_export(table)
+    headers = [str(c) for c in table.frame.columns]
+    for code, message in table.notes:
+        account.note(code, message)
+    for reason, row in table.dropped:
+        account.drop("cut_off", reason, 1, [f"row {row} of {quote(table.name, 60)}"], warn=True)
+    wanted = [c for c in COLUMNS if c != "loss" or target == "loss"]
+    if target not in COLUMNS and target not in columns:
+        columns[target] = _own_column(target, headers, table.name)
+    matches = match_columns(headers, columns, file=table.name, duplicated=table.duplicated, wanted=wanted)
+    if target not in matches:
+        raise missing_column(target, headers, file=table.name)
+    unit = _unit_of_loss(matches[target], loss_unit, target in columns, table.name) if target == "loss" else "other"
+    frame = _rename(table, matches)
+    states, logged = np.zeros(len(frame), dtype=np.int8), np.full(len(frame), None, dtype=object)
+    for canonical, match in matches.items():
+        if canonical == "run":
+            continue
+        kind = COLUMNS[canonical].kind if canonical in COLUMNS else "number"
+        cells = _Cells.read(table, frame[canonical], match.header, kind)
+        if canonical == target:
+            if not np.isfinite(cells.values).any() and not (cells.states == _NOT_FINITE).any():
+                raise RunsError(
+                    f"column {quote(match.header)} of {quote(table.name)}, taken as {target}, holds no number: {cells.shown()}. "
+                    f"Map the right one with --column {target}=NAME."
+                )
+            states, logged = cells.states, cells.texts
+        elif (cells.states == _TEXT).any():
+            account.note(
+                "text_in_column",
+                f"column {quote(match.header)} of {quote(table.name, 60)} has {int((cells.states == _TEXT).sum())} cells that are no numbers, "
+                f"left empty: {cells.shown(_TEXT)}",
+            )
+        frame[canonical] = cells.values if match.factor == 1 else cells.values * match.factor
+        _record(account, canonical, match, table.name)
+    if unit in ("bits", "perplexity"):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            loss = frame["loss"].to_numpy()
+            frame["loss"] = loss * math.log(2) if unit == "bits" else np.log(loss)
+        account.note("loss_converted", f"loss of {quote(table.name, 60)} is in {unit}; converted to nats per token")
+    for column in frame.columns.difference([*COLUMNS, target]):
+        frame[column] = _own_numbers(frame[column])
+    frame["run"] = _run_names(frame, table, account)
+    if "run" in matches:
+        _record(account, "run", matches["run"], table.name)
+    frame["_file"], frame["_row"], frame["_state"], frame["_logged"] = table.name, table.rows, states, logged
+    account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(frame)})
+    return frame, unit
+
+
+def _scalar_export(table: RawTable) -> RawTable:
+    """TensorBoard's 'Wall time, Step, Value': the run and the tag are only in the file's name."""
+    names = {squash(str(c)): c for c in table.frame.columns}
+    if set(names) != {"walltime", "step", "value"}:
+        return table
+    tag = re.search(r"tag-(.+)$", table.stem)
+    frame = table.frame.rename(columns={names["value"]: "loss"})
+    said = f"'Value' of {quote(table.name, 60)} was taken as loss{f' (tag {quote(tag[1])})' if tag else ''}"
+    return RawTable(table.name, frame, table.rows, table.sha256, table.decimal_comma, notes=(*table.notes, ("scalar_export", said)))
+
+
+def _own_column(target: str, headers: Sequence[str], file: str) -> str:
+    if target in headers:
+        return target
+    same = [h for h in headers if squash(h) == squash(target)]
+    if len(same) != 1:
+        raise missing_column(target, headers, file=file)
+    return same[0]
+
+
+def _unit_of_loss(match: Match, loss_unit: str | None, mapped: bool, file: str) -> str:
+    named = loss_unit_of(match.header)
+    if loss_unit is None:
+        return named or "nats"
+    if named is not None and named != loss_unit and loss_unit != "other" and not mapped:
+        way = " (nats per token would need the number of bytes per token)" if named == "bits_per_byte" else ""
+        raise RunsError(
+            f"column {quote(match.header)} of {quote(file)} is {named.replace('_', ' ')} by its name, not {loss_unit}{way}; say --loss-unit {named}, "
+            f"or map the column you mean with --column loss=NAME."
+        )
+    return loss_unit
+
+
+def _rename(table: RawTable, matches: Mapping[str, Match]) -> pd.DataFrame:
+    """The frame under canonical names; a column of the file that another one displaces keeps its name with ' (as in file)'."""
+    source = {m.header: c for c, m in matches.items()}
+    names = [source.get(str(h), f"{h} (as in file)" if str(h) in matches else str(h)) for h in table.frame.columns]
+    frame = table.frame.set_axis(names, axis=1)
+    for canonical, match in matches.items():
+        if canonical not in frame:  # one column mapped to two names
+            frame[canonical] = table.frame[match.header]
+    return frame.copy()
+
+
+def _record(account: _Account, canonical: str, match: Match, file: str) -> None:
+    account.mapping.setdefault(canonical, {"column": match.header, "factor": match.factor})
+    account.renamed.setdefault(match.header, canonical)
+    if match.note:
+        account.note("column_choice", f"{match.note} (choose with --column {canonical}=NAME)")
+    if match.factor != 1:
+        account.note("column_factor", f"{canonical} is column {quote(match.header, 60)} of {quote(file, 60)} times {match.factor:g}")
+    if canonical == "n_params" and squash(match.header) in {squash(a) for a in COLUMNS["n_params_non_embedding"].aliases[0]} | {
+        "nparamsnonembedding"
+    }:
+        account.note("non_embedding", f"n_params is {quote(match.header)}: parameters outside the embeddings")
+
+
+@dataclass
+class _Cells:
+    """A column as numbers. states : 0, or why a cell is none. texts : what stood there."""
+
+    values: np.ndarray
+    states: np.ndarray
+    texts: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def read(cls, table: RawTable, column: pd.Series, header: str, kind: str) -> _Cells:
+        n = len(column)
+        texts = np.full(n, None, dtype=object)
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            values = column.to_numpy(dtype=float, na_value=np.nan)
+            states = np.where(np.isnan(values), _MISSING, np.where(np.isinf(values), _NOT_FINITE, 0)).astype(np.int8)
+            return cls(values.copy(), states, texts, table.rows)
+        if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+            what = "true and false" if pd.api.types.is_bool_dtype(column) else "dates"
+            raise RunsError(f"column {quote(header)} of {quote(table.name)} holds {what}, not numbers; map another with --column NAME=COLUMN.")
+        values, states = np.full(n, np.nan), np.zeros(n, dtype=np.int8)
+        known: dict[Any, tuple[float, int]] = {}
+        problems: list[tuple[int, str]] = []
+        for i, cell in enumerate(column.tolist()):
+            if cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell):
+                states[i] = _MISSING
+                continue
+            if cell not in known:
+                try:
+                    known[cell] = _number(cell, kind, table.decimal_comma)
+                except QuantityError as error:
+                    problems.append((i, str(error)))
+                    continue
+            values[i], states[i] = known[cell]
+            if states[i]:
+                texts[i] = cell
+        if problems:
+            i, message = problems[0]
+            more = f" ({len(problems) - 1} more such cells in this column)" if len(problems) > 1 else ""
+            raise RunsError(f"{quote(table.name)}, row {table.rows[i]}, column {quote(header)}: {message}{more}")
+        return cls(values, states, texts, table.rows)
+
+    def shown(self, state: int | None = None) -> str:
+        at = np.flatnonzero(self.states == state if state else self.states > 0)[:3]
+        if not len(at):
+            return "it is empty"
+        return ", ".join(f"row {self.rows[i]} ({'empty' if self.texts[i] is None else quote(self.texts[i], 20)})" for i in at)
+
+
+def _number(cell: Any, kind: str, decimal_comma: bool) -> tuple[float, int]:
+    """(value, state) of a cell that holds text. Raises QuantityError for something like a number that is none."""
+    text = str(cell).strip()
+    if text.lower() in _NO_VALUE:
+        return math.nan, _MISSING
+    if decimal_comma and re.fullmatch(r"[+-]?\d+(\.\d{3})*,\d+\D*.*", text):
+        text = text.replace(".", "").replace(",", ".")
+    try:
+        value = float(text)
+    except ValueError:
+        pass
+    else:
+        return (value, 0) if math.isfinite(value) else (value, _NOT_FINITE)
+    if not re.search(r"\d", text):
+        return math.nan, _TEXT
+    negative = text.startswith("-")
+    value = parse_quantity(text.removeprefix("-"), kind, zero=True)
+    return (-value if negative else value), 0
+
+
+def _own_numbers(column: pd.Series) -> pd.Series:
+    """A further column of the file: numbers if each of its cells is one, else as it stands."""
+    if pd.api.types.is_numeric_dtype(column) or not re.search(r"loss|entropy|nll|ppl|perplex|bpb|value", str(column.name), re.IGNORECASE):
+        return column
+    try:
+        return column.astype(float)
+    except (TypeError, ValueError):
+        return column
+
+
+def _run_names(frame: pd.DataFrame, table: RawTable, account: _Account) -> np.ndarray:
+    """The run of each row as text. Without such a column: the file, if it is one training curve; else each row is a run."""
+    own = np.array([f"{table.stem}:{row}" for row in table.rows], dtype=object)
+    if "run" in frame:
+        given = frame["run"]
+        if pd.api.types.is_float_dtype(given):
+            given = given.map(lambda v: int(v) if v == v and float(v).is_integer() else v)
+        names = [own[i] if v is None or v is pd.NA or v != v or not str(v).strip() else str(v).strip() for i, v in enumerate(given.tolist())]
+        return np.array(names, dtype=object)
+    if "step" in frame and frame["step"].notna().any():
+        one_size = "n_params" not in frame or frame["n_params"].nunique() <= 1
+        if one_size:
+            account.note("one_run_per_file", f"{quote(table.name, 60)} has no run column; read as the curve of one run")
+            return np.full(len(frame), table.stem, dtype=object)
+        account.note("one_run_per_row", f"{quote(table.name, 60)} has no run column; each row was taken as a run of its own")
+    return own
+
+
+def _stack(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all files. Built column by column: pandas' own concat guesses types from empty columns."""
+    if len(pieces) == 1:
+        return pieces[0]
+    names = list(dict.fromkeys(c for p in pieces for c in p.columns))
+    lengths = [len(p) for p in pieces]
+    stacked: dict[str, np.ndarray] = {}
+    for name in names:
+        parts = [p[name].to_numpy() if name in p else None for p in pieces]
+        same = {np.asarray(p).dtype.kind for p in parts if p is not None}
+        if same <= {"f", "i", "u"}:
+            stacked[name] = np.concatenate([np.full(n, np.nan) if p is None else p for p, n in zip(parts, lengths, strict=True)])
+        else:
+            as_objects = [np.full(n, None, dtype=object) if p is None else p.astype(object) for p, n in zip(parts, lengths, strict=True)]
+            stacked[name] = np.concatenate(as_objects)
+    frame = pd.DataFrame(stacked)
+    for name, values in stacked.items():
+        if values.dtype == object and all(isinstance(v, bool) for v in values):
+            frame[name] = values.astype(bool)
+    return frame
+
+
+# -- all files together --------------------------------------------------------------------------------------------
+
+
+def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int) -> None:
+    """Fill in columns of `runs` from a table with one row per run, joined on the run's name."""
+    for table in read_tables(meta, max_bytes=max_bytes):
+        headers = [str(c) for c in table.frame.columns]
+        wanted = [c for c in COLUMNS if c not in ("step", "loss", "train_loss")]
+        matches = match_columns(headers, file=table.name, duplicated=table.duplicated, wanted=wanted)
+        if "run" not in matches:
+            raise missing_column("run", headers, file=table.name, why=", on which it is joined")
+        frame = _rename(table, matches)
+        names = [str(v).strip() for v in frame["run"].tolist()]
+        if len(set(names)) < len(names):
+            double = next(n for i, n in enumerate(names) if n in names[:i])
+            row = table.rows[len(names) - 1 - names[::-1].index(double)]
+            raise RunsError(f"{quote(table.name)}, row {row}: run {quote(double)} occurs more than once; keep one row per run.")
+        place = {name: i for i, name in enumerate(names)}
+        at = np.array([place.get(name, -1) for name in runs["run"]])
+        if (at < 0).all():
+            raise RunsError(
+                f"No run of the logs is in {quote(table.name)}: the logs have {quote(runs['run'].iloc[0])}, the table {quote(names[0])}. "
+                "Give both the same run names."
+            )
+        absent = sorted(set(runs["run"][at < 0]))
+        if absent:
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            account.note("meta_missing", f"{quote(table.name, 60)} has no row for run {', '.join(quote(a) for a in absent[:3])}{more}")
+        for column in frame.columns.drop("run"):
+            match = matches.get(column)
+            values: np.ndarray
+            if match is not None:
+                values = _Cells.read(table, frame[column], match.header, COLUMNS[column].kind).values * match.factor
+                _record(account, column, match, table.name)
+            else:
+                values = _own_numbers(frame[column]).to_numpy()
+            taken = pd.Series(values).reindex(at).to_numpy()
+            if column not in runs:
+                runs[column] = taken
+                continue
+            lacking = runs[column].isna().to_numpy()
+            differ = int((~lacking & pd.notna(taken) & (runs[column].to_numpy() != taken)).sum())
+            if differ:
+                account.note("meta_differs", f"{quote(column)} differs between the logs and {quote(table.name, 60)} in {_rows(differ)}; the logs' was kept")
+            runs[column] = np.where(lacking, taken, runs[column].to_numpy())
+        account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(frame)})
+
+
+class _SixND:
+    """C = 6 N D: two FLOPs for the forward and four for the backward pass, per parameter and token."""
+
+    name = "6ND"
+
+    def flops(self, n: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return 6 * n * d
+
+    def tokens(self, n: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return c / (6 * n)
+
+    def params(self, d: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return c / (6 * d)
+
+
+def _accounting(given: Any) -> Any:
+    if given == "6ND":
+        return _SixND()
+    if all(callable(getattr(given, name, None)) for name in ("flops", "tokens", "params")):
+        return given
+    raise RunsError(f"unknown accounting of FLOPs {quote(given)}; known: 6ND, or an object with flops, tokens and params.")
+
+
+def _fill_in(runs: pd.DataFrame, accounting: Any, account: _Account) -> dict[str, int]:
+    """Compute whichever of N, D, C a row lacks from the other two, and hold C against 6 N D where the file has all three."""
+    N, D, C = (runs[c].to_numpy(dtype=float).copy() if c in runs else np.full(len(runs), np.nan) for c in SCALES)
+    with np.errstate(all="ignore"):
+        usable_n, usable_d, usable_c = (np.isfinite(v) & (v > 0) for v in (N, D, C))
+        known = usable_n & usable_d & usable_c
+        _note_accounting(N, D, np.where(known, C, np.nan), known, accounting, account)
+        fill_c = np.isnan(C) & usable_n & usable_d
+        fill_d = np.isnan(D) & usable_n & usable_c
+        fill_n = np.isnan(N) & usable_d & usable_c
+        C[fill_c] = accounting.flops(N, D)[fill_c]
+        D[fill_d] = accounting.tokens(N, C)[fill_d]
+        N[fill_n] = accounting.params(D, C)[fill_n]
+    filled = {}
+    name = getattr(accounting, "name", "the accounting given")
+    for column, values, mask in (("flops", C, fill_c), ("n_tokens", D, fill_d), ("n_params", N, fill_n)):
+        if mask.any():
+            runs[column] = values
+            filled[column] = int(mask.sum())
+            others = " and ".join(c for c in SCALES if c != column)
+            account.note(f"filled_{column}", f"{column} was computed from {others} ({name}) in {_rows(filled[column])}")
+    return filled
+
+
+def _note_accounting(N: np.ndarray, D: np.ndarray, C: np.ndarray, known: np.ndarray, accounting: Any, account: _Account) -> None:
+    if known.any():
+        ratio = float(np.median(C[known] / accounting.flops(N, D)[known]))
+        if abs(ratio - 1) > 0.1:
+            name = getattr(accounting, "name", "the accounting given")
+            message = f"flops is {ratio:.3g} times {name} (median of {int(known.sum())} rows)"
+            for power, hint in ((9, "billions (or flops in GFLOP)"), (6, "millions"), (12, "trillions"), (3, "thousands")):
+                if abs(math.log10(ratio) - power) < 0.3:
+                    message += f": are n_params or n_tokens in {hint}? Scale one with --column n_params=NAME*1e{power}"
+                if abs(math.log10(ratio) + power) < 0.3:
+                    message += f": is flops in units of 1e{power} FLOPs? Scale it with --column flops=NAME*1e{power}"
+            account.note("flops_not_6nd", message)
+    sizes = N[np.isfinite(N) & (N > 0)]
+    if len(sizes) and sizes.max() < 1e4:
+        low, high = format_quantity(sizes.min()), format_quantity(sizes.max())
+        account.note(
+            "small_n_params",
+            f"n_params looks like billions or millions: it runs from {low} to {high}. "
+            "If so, scale it with --column n_params=NAME*1e9; models of fewer than 10,000 parameters are rare",
+        )
+
+
+def _require(runs: pd.DataFrame, required: Sequence[str], account: _Account) -> None:
+    for name in required:
+        if name not in runs or not runs[name].notna().any():
+            headers = [str(c) for c in runs if not str(c).startswith("_")]
+            raise missing_column(name, headers, file=account.files[0]["name"])
+
+
+def _filter(runs: pd.DataFrame, conditions: list[str], account: _Account) -> pd.DataFrame:
+    for condition in conditions:
+        visible = runs.drop(columns=["_file", "_row", "_state", "_logged"])
+        kept = kept_by(condition, visible, account.renamed)
+        if not kept.any():
+            raise RunsError(f"where {quote(condition)} keeps none of the {len(runs)} rows.")
+        if not kept.all():
+            account.drop("where", f"not kept by where {quote(condition, 80)}", int((~kept).sum()), _places(runs, ~kept, None))
+        runs = runs[kept]
+    return runs
+
+
+def _note_curves(runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, final: bool, account: _Account) -> None:
+    by = curves.ordered_by(runs)
+    several = len(np.unique(keys)) < len(keys)
+    if several and by != "step" and final:
+        account.note(
+            "curves_without_step",
+            f"there is no step column: of the rows of one run the last {f'by {by}' if by else 'in the file'} counts; "
+            "if each row is a run of its own, give them names of their own",
+        )
+    if by == "step" and (double := curves.repeated_steps(keys, order)):
+        account.note("repeated_steps", f"{_rows(double)} repeat a step of their run (resumed?); the later row counts")
+    if several and (thin := curves.thinned(keys)):
+        account.note("thinned_curve", f"{thin} of {len(np.unique(keys))} curves have exactly 500, 1,000 or 10,000 points: an export that left points out")
+    names = len(set(runs["run"]))
+    if names < len(np.unique(keys)):
+        account.note("run_not_unique", f"{names} run names stand for {len(np.unique(keys))} trainings, told apart by n_params and seed")
+
+
+def _drop_bad(
+    runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, target: str, unit: str, final: bool, drop_bad: bool, account: _Account
+) -> np.ndarray:
+    """(rows,) bool: usable rows. What is not is counted by its reason, or raised when drop_bad is False or nothing is left."""
+    state, value = runs["_state"].to_numpy(), runs[target].to_numpy(dtype=float)
+    good = np.ones(len(runs), dtype=bool)
+    found: list[tuple[str, str, np.ndarray]] = []
+
+    def mark(code: str, reason: str, bad: np.ndarray) -> None:
+        bad = bad & good
+        if bad.any():
+            found.append((code, reason, bad))
+            good[bad] = False
+
+    if final:
+        logged = np.flatnonzero(state != _MISSING)
+        last = logged[curves.last_rows(keys[logged], order[logged])]
+        ended_badly = keys[last[(state[last] == _NOT_FINITE) | (state[last] == _TEXT)]]
+        longer = np.bincount(keys, minlength=keys.max() + 1) > 1
+        ended_badly = ended_badly[longer[ended_badly]]
+        mark("diverged", f"its run diverged (the last {target} is nan or infinite)", np.isin(keys, ended_badly))
+    mark(f"missing_{target}", f"{target} is missing", state == _MISSING)
+    mark(f"{target}_not_finite", f"{target} is nan or infinite", (state == _NOT_FINITE) | ((state == 0) & ~np.isfinite(value) & (value > 0)))
+    mark(f"text_in_{target}", f"{target} is text", state == _TEXT)
+    if target == "loss" and unit != "other":
+        mark("loss_not_positive", "loss is not positive", ~(value > 0))
+    for column in SCALES:
+        if column in runs:
+            scale = runs[column].to_numpy(dtype=float)
+            mark(f"{column}_not_positive", f"{column} is not positive", scale <= 0)
+            mark(f"{column}_not_finite", f"{column} is infinite", np.isinf(scale))
+    shown = {reason: _places(runs, bad, _shown_column(reason, target, runs)) for _, reason, bad in found}
+    if found and (not drop_bad or not good.any()):
+        raise _unusable(runs, found, shown, target, all_bad=not good.any())
+    for code, reason, bad in found:
+        account.drop(code, reason, int(bad.sum()), shown[reason], warn=not code.startswith("missing_"))
+    return good
+
+
+def _shown_column(reason: str, target: str, runs: pd.DataFrame) -> str | None:
+    column = reason.split(" ")[0]
+    return column if column in runs else target if target in reason else None
+
+
+def _places(runs: pd.DataFrame, rows: np.ndarray, column: str | None) -> list[str]:
+    """Up to five 'row 14 (0.0)', with the file where there are several."""
+    at = np.flatnonzero(rows)[:5]
+    several = runs["_file"].iloc[0] != runs["_file"].iloc[-1] or runs["_file"].nunique() > 1
+    places = []
+    for i in at:
+        row = runs.iloc[i]
+        place = f"row {row['_row']}" + (f" of {quote(row['_file'], 60)}" if several else "")
+        if column is not None:
+            logged = row["_logged"] if isinstance(row["_logged"], str) and row["_state"] else None
+            number = row[column]
+            place += f" ({'empty' if row['_state'] == _MISSING else quote(logged, 20) if logged else f'{number:.6g}'})"
+        places.append(place)
+    return places
+
+
+def _unusable(
+    runs: pd.DataFrame, found: list[tuple[str, str, np.ndarray]], shown: Mapping[str, list[str]], target: str, *, all_bad: bool
+) -> RunsError:
+    code, reason, bad = max(found, key=lambda f: int(f[2].sum())) if all_bad else found[0]
+    where = quote(runs["_file"].iloc[0]) if runs["_file"].nunique() == 1 else f"{runs['_file'].nunique()} files"
+    count = int(bad.sum())
+    listed = ", ".join(shown[reason]) + (", ..." if count > 5 else "")
+    way = {
+        "loss_not_positive": "Drop these rows, name the metric you meant with target='error_rate', or say --loss-unit other if it may be negative",
+        "missing_loss": "Map the column that holds the loss with --column loss=NAME",
+    }.get(code, "Drop these rows or mend them")
+    if all_bad:
+        others = "; ".join(f"{_rows(int(b.sum()))}: {r}" for _, r, b in found if r != reason)
+        return RunsError(
+            f"No usable row is left of the {len(runs)} in {where}: {_rows(count)}: {reason} ({listed})"
+            f"{'; ' + others if others else ''}. {way}."
+        )
+    return RunsError(f"{_rows(count).capitalize()} of {where} cannot be used: {reason} ({listed}). {way}.")
+
+
+def _note_values(runs: pd.DataFrame, target: str, unit: str, account: _Account) -> None:
+    if target == "loss" and unit in ("nats", "bits") and len(runs):
+        largest = float(runs["loss"].max())
+        if largest > math.log(_LARGEST_VOCABULARY):
+            account.note(
+                "loss_unit_suspect",
+                f"the largest loss, {largest:.4g}, is above {math.log(_LARGEST_VOCABULARY):.3g} nats (guessing among {_LARGEST_VOCABULARY:,} tokens): "
+                "is it in bits or perplexity? Say so with --loss-unit",
+            )
+    if not any(c in runs and runs[c].notna().any() for c in SCALES):
+        account.note("no_scale", "neither n_params, n_tokens nor flops was found: map them with --column, or join them with --meta")
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
