@@ -29,6 +29,8 @@ from scaling.quantities import quote
 
 MAX_BYTES = 2_000_000_000  # of decompressed content; a few KB of gzip can otherwise fill any memory
 _CHUNK = 1 << 20
+# Older pandas reads numbers fast and off by an ulp unless asked; newer pandas is exact and refuses to be asked.
+_EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 _MISSING = ["", "null", "NULL", "None", "none", "NA", "N/A", "n/a", "#N/A", "-", "--"]  # 'nan' is not here: it is a value that was logged
 _DELIMITERS = ",;\t|"
 _REFUSED = {
@@ -333,7 +335,7 @@ def _read_csv(body: str, name: str, delimiter: str, header_lines: int, columns: 
                 skipinitialspace=True,
                 keep_default_na=False,
                 na_values=_MISSING,
-                float_precision="round_trip",  # the default parser is off by an ulp now and then
+                **_EXACT,
                 low_memory=False,
                 **more,
             )
