@@ -144,7 +144,7 @@ def Asymmetric(quantile: float = 0.1, of: str = "log") -> Objective:
     return Objective("asymmetric", of, None, scales=0.1, quantile=quantile)
 
 
-def Robust(of: str = "log") -> Objective:  # noqa: N802
+def Robust(of: str = "log") -> Objective:
     """Tukey's bisquare of residuals in units of each run's own noise (95 % efficient): runs far out have no influence.
 
     The noise is a robust scale, with a trend in compute where the runs show one; the search starts from a Huber fit.

@@ -115,7 +115,7 @@ def describe_read(runs: pd.DataFrame) -> str:
         lines += ["", "other columns: " + ", ".join(quote(c, 40) for c in others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")]
     reduced = read["reduced"]
     if reduced["final"] and reduced["rows"] > reduced["runs"]:
-        lines += ["", f"training curves: {reduced['rows']} rows of {reduced['runs']} runs; the last row of each run (by {reduced['by']}) is used"]
+        lines += ["", f"training curves: {reduced['rows']} rows of {n_runs} run{'s' if n_runs != 1 else ''}; the last row of each run (by {reduced['by']}) is used"]
     if read["dropped"]:
         lines += ["", "dropped"]
         lines += [f"  {d['count']:>6}  {d['reason']}: {', '.join(d['examples'][:3])}{', ...' if d['count'] > 3 else ''}" for d in read["dropped"]]
@@ -132,12 +132,14 @@ def _columns_table(runs: pd.DataFrame, read: dict[str, Any]) -> list[str]:
         if name not in runs:
             continue
         source = read["mapping"].get(name)
-        origin = "-" if source is None else source["column"] + (f" x {source['factor']:g}" if source["factor"] != 1 else "")
+        origin = "-" if source is None else source["column"] + (f" x {format_quantity(source['factor'], 'number')}" if source["factor"] != 1 else "")
         filled = read["filled"].get(name)
         if filled:
             origin = f"computed ({read['flops_accounting']})" + (f" and {origin}" if source else "")
         if name == "run":
-            rows.append((name, origin if source else "each row" if runs["run"].is_unique else "the file's name", "", f"{runs['run'].nunique()} names"))
+            per_file = any(n["code"] == "one_run_per_file" for n in read["notes"])
+            count = runs["run"].nunique()
+            rows.append((name, origin if source else "the file's name" if per_file else "each row", "", f"{count} name{'s' if count != 1 else ''}"))
             continue
         values = runs[name].to_numpy(dtype=float)
         known = values[np.isfinite(values)]

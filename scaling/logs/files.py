@@ -72,6 +72,11 @@ class RawTable:
         return re.sub(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet|pq|gz|zst|zstd))+$", "", base, flags=re.IGNORECASE) or base
 
 
+def named(file: str) -> str:
+    """A file's name as it may stand in a message; of a very long path the end is kept, which tells files apart."""
+    return quote(file if len(file) <= 120 else f"...{file[-117:]}", 120)
+
+
 def read_tables(source: Any, *, max_bytes: int = MAX_BYTES) -> Iterator[RawTable]:
     """Each table of `source`: a path, a glob, '-' (standard input), an open file, a DataFrame, or a sequence of these."""
     if hasattr(source, "to_pandas") and not isinstance(source, pd.DataFrame):
@@ -98,17 +103,17 @@ def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> Raw
     """A table from the bytes of a file; the format is told by the content, not by the name."""
     digest = hashlib.sha256(content).hexdigest()
     if not content:
-        raise RunsError(f"{quote(name)} is empty; it should hold a header line and one row per run.")
+        raise RunsError(f"{named(name)} is empty; it should hold a header line and one row per run.")
     content = _decompress(content, name, max_bytes)
     if content[:4] == b"PAR1":
         return _parquet(content, name, digest)
     for magic, what in _REFUSED.items():
         if content.lstrip()[: len(magic)].lower() == magic.lower():
-            raise RunsError(f"{quote(name)} is {what}.")
+            raise RunsError(f"{named(name)} is {what}.")
     text, notes = _decode(content, name)
     start = re.search(r"\S", text)
     if start is None:
-        raise RunsError(f"{quote(name)} is empty; it should hold a header line and one row per run.")
+        raise RunsError(f"{named(name)} is empty; it should hold a header line and one row per run.")
     if text[start.start()] in "[{":
         return _json(text, name, digest, notes)
     return _delimited(text, name, digest, notes)
@@ -130,15 +135,15 @@ def _expand(path: str) -> list[str]:
     if path == "-" or os.path.isfile(path):
         return [path]
     if "\0" in path:
-        raise RunsError(f"{quote(path)} is no file name.")
+        raise RunsError(f"{named(path)} is no file name.")
     if re.match(r"[a-z][a-z0-9+]+://", path, re.IGNORECASE):
-        raise RunsError(f"{quote(path)} is an address; nothing is fetched from outside, so download the file and give its path.")
+        raise RunsError(f"{named(path)} is an address; nothing is fetched from outside, so download the file and give its path.")
     if os.path.isdir(path):
-        raise RunsError(f"{quote(path)} is a folder; name its files, for example '{path.rstrip('/')}/*.csv'.")
+        raise RunsError(f"{named(path)} is a folder; name its files, for example '{path.rstrip('/')}/*.csv'.")
     if glob.has_magic(path):
         found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
         if not found:
-            raise RunsError(f"No file matches {quote(path, 80)}.")
+            raise RunsError(f"No file matches {named(path)}.")
         return found
     if os.path.exists(path):  # a pipe, such as the shell's <(...)
         return [path]
@@ -146,7 +151,7 @@ def _expand(path: str) -> list[str]:
     here = [p.name for p in folder.iterdir() if p.is_file()][:1000] if os.access(folder, os.R_OK) and folder.is_dir() else []
     from scaling.logs.schema import did_you_mean
 
-    raise RunsError(f"There is no file {quote(path, 80)}.{did_you_mean(Path(path).name, here)}")
+    raise RunsError(f"There is no file {named(path)}.{did_you_mean(Path(path).name, here)}")
 
 
 def _read_path(path: str, max_bytes: int) -> bytes:
@@ -154,14 +159,14 @@ def _read_path(path: str, max_bytes: int) -> bytes:
         with open(path, "rb") as stream:
             return _read_stream(stream, max_bytes, path)
     except OSError as error:
-        raise RunsError(f"{quote(path, 80)} cannot be read: {error.strerror or error}.") from None
+        raise RunsError(f"{named(path)} cannot be read: {error.strerror or error}.") from None
 
 
 def _read_stream(stream: Any, max_bytes: int, name: str) -> bytes:
     try:
         content = stream.read(max_bytes + 1)
     except UnicodeDecodeError:
-        raise RunsError(f"{quote(name)} was opened as text but is not UTF-8; open it with mode 'rb'.") from None
+        raise RunsError(f"{named(name)} was opened as text but is not UTF-8; open it with mode 'rb'.") from None
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
     if len(content) > max_bytes:
@@ -171,7 +176,7 @@ def _read_stream(stream: Any, max_bytes: int, name: str) -> bytes:
 
 def _too_large(name: str, max_bytes: int) -> RunsError:
     return RunsError(
-        f"{quote(name)} holds more than {max_bytes:.3g} bytes; reduce it to the last row of each run, or raise the limit with max_bytes."
+        f"{named(name)} holds more than {max_bytes:.3g} bytes; reduce it to the last row of each run, or raise the limit with max_bytes."
     )
 
 
@@ -195,9 +200,9 @@ def _bounded(stream: BinaryIO, name: str, kind: str, max_bytes: int) -> bytes:
             if size > max_bytes:
                 raise _too_large(name, max_bytes)
     except EOFError:
-        raise RunsError(f"{quote(name)} is a {kind} file that ends too early (a broken download or copy?); copy it again.") from None
+        raise RunsError(f"{named(name)} is a {kind} file that ends too early (a broken download or copy?); copy it again.") from None
     except (OSError, zlib.error) as error:
-        raise RunsError(f"{quote(name)} is a damaged {kind} file ({quote(error, 80)}); copy it again.") from None
+        raise RunsError(f"{named(name)} is a damaged {kind} file ({quote(error, 80)}); copy it again.") from None
     return b"".join(parts)
 
 
@@ -206,7 +211,7 @@ def _unzstd(content: bytes, name: str, max_bytes: int) -> bytes:
         import zstandard
     except ImportError:
         raise RunsError(
-            f"{quote(name)} is compressed with zstd, which needs the package zstandard: pip install zstandard, or unpack it first."
+            f"{named(name)} is compressed with zstd, which needs the package zstandard: pip install zstandard, or unpack it first."
         ) from None
     parts, size, rest = [], 0, content
     try:
@@ -221,9 +226,9 @@ def _unzstd(content: bytes, name: str, max_bytes: int) -> bytes:
                     rest = frame.unused_data + rest[at + _CHUNK :]
                     break
             else:
-                raise RunsError(f"{quote(name)} is a zstd file that ends too early (a broken download or copy?); copy it again.")
+                raise RunsError(f"{named(name)} is a zstd file that ends too early (a broken download or copy?); copy it again.")
     except zstandard.ZstdError as error:
-        raise RunsError(f"{quote(name)} is a damaged zstd file ({quote(error, 80)}); copy it again.") from None
+        raise RunsError(f"{named(name)} is a damaged zstd file ({quote(error, 80)}); copy it again.") from None
     return b"".join(parts)
 
 
@@ -237,25 +242,25 @@ def _decode(content: bytes, name: str) -> tuple[str, list[tuple[str, str]]]:
             return _decoded(content, "utf-16-le", name), [("encoding", "read as UTF-16 (little endian, no mark)")]
         if even > 0.4 * len(head) / 2 and odd == 0:
             return _decoded(content, "utf-16-be", name), [("encoding", "read as UTF-16 (big endian, no mark)")]
-        raise RunsError(f"{quote(name)} is a binary file, not a table; give CSV, TSV, JSON lines or Parquet.")
+        raise RunsError(f"{named(name)} is a binary file, not a table; give CSV, TSV, JSON lines or Parquet.")
     if b"\0" in content:
         line = content[: content.index(b"\0")].count(b"\n") + 1
-        raise RunsError(f"{quote(name)} has zero bytes in row {line} (a crash while it was written?); remove that row.")
+        raise RunsError(f"{named(name)} has zero bytes in row {line} (a crash while it was written?); remove that row.")
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
         control = sum(1 for b in head if b < 32 and b not in b"\t\n\r\f\x1b")
         if control > 0.02 * len(head):
-            raise RunsError(f"{quote(name)} is a binary file, not a table; give CSV, TSV, JSON lines or Parquet.") from None
+            raise RunsError(f"{named(name)} is a binary file, not a table; give CSV, TSV, JSON lines or Parquet.") from None
         line = content[: error.start].count(b"\n") + 1
-        return content.decode("latin-1"), [("encoding", f"{quote(name)} is not UTF-8 (row {line}); read as Latin-1")]
+        return content.decode("latin-1"), [("encoding", f"{named(name)} is not UTF-8 (row {line}); read as Latin-1")]
 
 
 def _decoded(content: bytes, encoding: str, name: str) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        raise RunsError(f"{quote(name)} looks like UTF-16 but is damaged or cut off; save it again as UTF-8.") from None
+        raise RunsError(f"{named(name)} looks like UTF-16 but is damaged or cut off; save it again as UTF-8.") from None
 
 
 def _apart(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -285,27 +290,27 @@ def _delimited(text: str, name: str, digest: str, notes: list[tuple[str, str]]) 
     try:
         header = [h.strip() for h in next(reader)]
     except csv.Error as error:
-        raise RunsError(f"{quote(name)} has a first line that is no header ({quote(error, 80)}).") from None
+        raise RunsError(f"{named(name)} has a first line that is no header ({quote(error, 80)}).") from None
     header_lines = reader.line_num
     while header and not header[-1] and len(header) > 1:  # a delimiter at the end of each line
         header.pop()
     if all(_is_number(h) for h in header):
         raise RunsError(
-            f"{quote(name)} has no header: its first line is {quote(header_line[0], 60)}. Put column names there, such as n_params,n_tokens,loss."
+            f"{named(name)} has no header: its first line is {quote(header_line[0], 60)}. Put column names there, such as n_params,n_tokens,loss."
         )
     unique, duplicated = _apart(header)
     frame = _read_csv(body, name, delimiter, header_lines, unique, first_line)
     lines = _line_numbers(body, len(frame), header_lines, delimiter) + (first_line - 1)
     blank = frame.isna().all(axis=1).to_numpy()
     if blank.all():
-        raise RunsError(f"{quote(name)} has a header ({quote(', '.join(unique), 80)}) but no rows.")
+        raise RunsError(f"{named(name)} has a header ({quote(', '.join(unique), 80)}) but no rows.")
     if blank.any():
         frame, lines = frame[~blank].reset_index(drop=True), lines[~blank]
     comma = _decimal_comma(frame, lines, name) if delimiter != "," else False
     if comma:
-        notes = [*notes, ("decimal_comma", f"{quote(name)} writes decimals with a comma (separator {quote(delimiter)}); read so")]
+        notes = [*notes, ("decimal_comma", f"{named(name)} writes decimals with a comma (separator {quote(delimiter)}); read so")]
     if duplicated:
-        notes = [*notes, ("duplicate_header", f"{quote(name)} has more than one column named {', '.join(quote(d) for d in duplicated[:5])}")]
+        notes = [*notes, ("duplicate_header", f"{named(name)} has more than one column named {', '.join(quote(d) for d in duplicated[:5])}")]
     return RawTable(name, frame, lines, digest, comma, duplicated, tuple(notes))
 
 
@@ -345,7 +350,7 @@ def _read_csv(body: str, name: str, delimiter: str, header_lines: int, columns: 
         text_columns = {c: str for c in columns if re.search(r"loss|run|name|^id$|entropy|^l$|nll|ppl|perplex|bpb|value", c, re.IGNORECASE)}
         return parse(skiprows=header_lines, dtype=text_columns)
     except pd.errors.EmptyDataError:
-        raise RunsError(f"{quote(name)} has a header ({quote(', '.join(columns), 80)}) but no rows.") from None
+        raise RunsError(f"{named(name)} has a header ({quote(', '.join(columns), 80)}) but no rows.") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, OverflowError, ValueError) as error:
         trimmed = _without_trailing_delimiters(body, delimiter, len(columns))
         if trimmed is not None:
@@ -375,14 +380,14 @@ def _ragged(body: str, name: str, delimiter: str, n_columns: int, first_line: in
             if len(fields) > n_columns:
                 hint = " Put text that holds a comma in double quotes, and write numbers without thousands commas." if delimiter == "," else ""
                 return RunsError(
-                    f"{quote(name)}, row {before + first_line}: {len(fields)} fields, but the header has {n_columns} columns.{hint}"
+                    f"{named(name)}, row {before + first_line}: {len(fields)} fields, but the header has {n_columns} columns.{hint}"
                 )
             before = reader.line_num
     except csv.Error as problem:
-        return RunsError(f"{quote(name)}, row {before + first_line}: {quote(problem, 80)}.")
+        return RunsError(f"{named(name)}, row {before + first_line}: {quote(problem, 80)}.")
     if "EOF inside string" in str(error):
-        return RunsError(f"{quote(name)} has a double quote that is never closed; close it or remove it.")
-    return RunsError(f"{quote(name)} is not a readable table: {quote(error, 120)}.")
+        return RunsError(f"{named(name)} has a double quote that is never closed; close it or remove it.")
+    return RunsError(f"{named(name)} is not a readable table: {quote(error, 120)}.")
 
 
 def _line_numbers(body: str, n_rows: int, header_lines: int, delimiter: str) -> np.ndarray:
@@ -429,15 +434,15 @@ def _parquet(content: bytes, name: str, digest: str) -> RawTable:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise RunsError(f"{quote(name)} is a Parquet file, which needs the package pyarrow: pip install pyarrow.") from None
+        raise RunsError(f"{named(name)} is a Parquet file, which needs the package pyarrow: pip install pyarrow.") from None
     try:
         frame = pyarrow.parquet.read_table(io.BytesIO(content)).to_pandas()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise RunsError(f"{quote(name)} is a damaged Parquet file ({quote(error, 80)}); copy it again.") from None
+        raise RunsError(f"{named(name)} is a damaged Parquet file ({quote(error, 80)}); copy it again.") from None
     if frame.index.name is not None or frame.index.nlevels > 1:
         frame = frame.reset_index()
     if not len(frame):
-        raise RunsError(f"{quote(name)} has a header ({quote(', '.join(map(str, frame.columns)), 80)}) but no rows.")
+        raise RunsError(f"{named(name)} has a header ({quote(', '.join(map(str, frame.columns)), 80)}) but no rows.")
     unique, duplicated = _apart([str(c) for c in frame.columns])
     return RawTable(name, frame.set_axis(unique, axis=1).reset_index(drop=True), np.arange(1, len(frame) + 1), digest, False, duplicated)
 
@@ -449,7 +454,7 @@ def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> Ra
     if text.lstrip()[0] == "[":
         for number, record in enumerate(_loads(text, name, ""), 1):
             if not isinstance(record, dict):
-                raise RunsError(f"{quote(name)}, row {number}: {quote(record)} is no JSON object; each row is {{column: value, ...}}.")
+                raise RunsError(f"{named(name)}, row {number}: {quote(record)} is no JSON object; each row is {{column: value, ...}}.")
             records.append(_flat(record))
             rows.append(number)
     else:
@@ -465,13 +470,13 @@ def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> Ra
                     continue
                 if not records:
                     raise _not_json_lines(text, name) from None
-                raise RunsError(f"{quote(name)}, row {number}: {quote(line)} is no JSON object; mend or remove that line.") from None
+                raise RunsError(f"{named(name)}, row {number}: {quote(line)} is no JSON object; mend or remove that line.") from None
             if not isinstance(record, dict):
-                raise RunsError(f"{quote(name)}, row {number}: {quote(line)} is no JSON object; each line is {{column: value, ...}}.")
+                raise RunsError(f"{named(name)}, row {number}: {quote(line)} is no JSON object; each line is {{column: value, ...}}.")
             records.append(_flat(record))
             rows.append(number)
     if not records:
-        raise RunsError(f"{quote(name)} holds no rows.")
+        raise RunsError(f"{named(name)} holds no rows.")
     unique, duplicated = _apart(list(dict.fromkeys(key for record in records for key in record)))
     frame = pd.DataFrame({new: _column([r.get(new) for r in records]) for new in unique})
     return RawTable(name, frame, np.array(rows), digest, False, duplicated, tuple(notes), tuple(dropped))
@@ -510,9 +515,9 @@ def _loads(text: str, name: str, what: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise RunsError(f"{quote(name)} is no valid JSON: row {error.lineno}, {error.msg.lower()}.") from None
+        raise RunsError(f"{named(name)} is no valid JSON: row {error.lineno}, {error.msg.lower()}.") from None
     except (ValueError, RecursionError):
-        raise RunsError(f"{quote(name)} is JSON nested too deeply or with numbers too long to be a table of runs.") from None
+        raise RunsError(f"{named(name)} is JSON nested too deeply or with numbers too long to be a table of runs.") from None
 
 
 def _not_json_lines(text: str, name: str) -> RunsError:
@@ -522,6 +527,6 @@ def _not_json_lines(text: str, name: str) -> RunsError:
         return error
     keys = ", ".join(quote(k) for k in list(document)[:6])
     return RunsError(
-        f"{quote(name)} is one JSON object (with {keys}), not a table; give a list of objects, or one object per line "
+        f"{named(name)} is one JSON object (with {keys}), not a table; give a list of objects, or one object per line "
         "(pandas: to_json(orient='records', lines=True))."
     )

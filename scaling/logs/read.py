@@ -14,7 +14,7 @@ import pandas as pd
 from scaling.errors import QuantityError, RunsError
 from scaling.logs import curves
 from scaling.logs.conditions import kept_by
-from scaling.logs.files import MAX_BYTES, RawTable, read_tables
+from scaling.logs.files import MAX_BYTES, RawTable, named, read_tables
 from scaling.logs.schema import COLUMNS, SCALES, Match, loss_unit_of, match_columns, missing_column, squash
 from scaling.quantities import format_quantity, parse_quantity, quote
 
@@ -26,7 +26,9 @@ LOSS_UNITS = {
     "nats_per_byte": "nats/byte",
     "other": "the file's own unit",
 }
+_NOTES_PER_CODE = 5  # thousands of files with one quirk are not thousands of notes
 _LARGEST_VOCABULARY = 2**18  # a loss above its log is worse than guessing among all tokens
+_TRAINING_LOSS = {squash(a) for a in COLUMNS["loss"].aliases[-1]}
 _MISSING, _NOT_FINITE, _TEXT = 1, 2, 3  # why a target cell is no number
 _NO_VALUE = {"", "null", "none", "na", "n/a", "#n/a", "-", "--"}
 
@@ -40,11 +42,20 @@ class _Account:
     dropped: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    unsaid: dict[str, int] = field(default_factory=dict)
 
     def note(self, code: str, message: str) -> None:
-        entry = {"code": code, "message": message[:1].upper() + message[1:].rstrip(".") + "."}
-        if entry not in self.notes:
+        sentence = message if message.split(" ")[0] in COLUMNS else message[:1].upper() + message[1:]
+        entry = {"code": code, "message": sentence.rstrip(".") + "."}
+        if entry in self.notes:
+            return
+        if sum(n["code"] == code for n in self.notes) < _NOTES_PER_CODE:
             self.notes.append(entry)
+        else:
+            self.unsaid[code] = self.unsaid.get(code, 0) + 1
+
+    def all_notes(self) -> list[dict[str, str]]:
+        return self.notes + [{"code": code, "message": f"{count} more such notes were left out."} for code, count in self.unsaid.items()]
 
     def drop(self, code: str, reason: str, count: int, examples: Sequence[str], *, warn: bool = False) -> None:
         for entry in self.dropped:
@@ -115,10 +126,10 @@ def read_runs(
     _require(runs, required, account)
     runs = _filter(runs, [where] if isinstance(where, str) else list(where), account)
     keys, order = curves.run_keys(runs), curves.row_order(runs)
-    _note_curves(runs, keys, order, final, account)
     unit = next(iter(units))
     good = _drop_bad(runs, keys, order, target, unit, final, drop_bad, account)
     runs, keys, order = runs[good], keys[good], order[good]
+    _note_curves(runs, keys, order, final, account)
     reduced = {"rows": len(runs), "runs": len(np.unique(keys)), "by": curves.ordered_by(runs) or "order in the file", "final": final}
     if final:
         runs = runs.iloc[curves.last_rows(keys, order)]
@@ -130,7 +141,7 @@ def read_runs(
         "mapping": account.mapping,
         "n_rows": {"read": n_read, "used": len(runs)},
         "dropped": account.dropped,
-        "notes": account.notes,
+        "notes": account.all_notes(),
         "flops_accounting": str(getattr(accounting, "name", accounting)),
         "filled": filled,
         "reduced": reduced,
@@ -151,7 +162,7 @@ def _canonical(
     for code, message in table.notes:
         account.note(code, message)
     for reason, row in table.dropped:
-        account.drop("cut_off", reason, 1, [f"row {row} of {quote(table.name, 60)}"], warn=True)
+        account.drop("cut_off", reason, 1, [f"row {row} of {named(table.name)}"], warn=True)
     wanted = [c for c in COLUMNS if c != "loss" or target == "loss"]
     if target not in COLUMNS and target not in columns:
         columns[target] = _own_column(target, headers, table.name)
@@ -169,14 +180,14 @@ def _canonical(
         if canonical == target:
             if not np.isfinite(cells.values).any() and not (cells.states == _NOT_FINITE).any():
                 raise RunsError(
-                    f"column {quote(match.header)} of {quote(table.name)}, taken as {target}, holds no number: {cells.shown()}. "
+                    f"column {quote(match.header)} of {named(table.name)}, taken as {target}, holds no number: {cells.shown()}. "
                     f"Map the right one with --column {target}=NAME."
                 )
             states, logged = cells.states, cells.texts
         elif (cells.states == _TEXT).any():
             account.note(
                 "text_in_column",
-                f"column {quote(match.header)} of {quote(table.name, 60)} has {int((cells.states == _TEXT).sum())} cells that are no numbers, "
+                f"column {quote(match.header)} of {named(table.name)} has {int((cells.states == _TEXT).sum())} cells that are no numbers, "
                 f"left empty: {cells.shown(_TEXT)}",
             )
         frame[canonical] = cells.values if match.factor == 1 else cells.values * match.factor
@@ -185,7 +196,7 @@ def _canonical(
         with np.errstate(divide="ignore", invalid="ignore"):
             loss = frame["loss"].to_numpy()
             frame["loss"] = loss * math.log(2) if unit == "bits" else np.log(loss)
-        account.note("loss_converted", f"loss of {quote(table.name, 60)} is in {unit}; converted to nats per token")
+        account.note("loss_converted", f"loss of {named(table.name)} is in {unit}; converted to nats per token")
     for column in frame.columns.difference([*COLUMNS, target]):
         frame[column] = _own_numbers(frame[column])
     frame["run"] = _run_names(frame, table, account)
@@ -203,7 +214,7 @@ def _scalar_export(table: RawTable) -> RawTable:
         return table
     tag = re.search(r"tag-(.+)$", table.stem)
     frame = table.frame.rename(columns={names["value"]: "loss"})
-    said = f"'Value' of {quote(table.name, 60)} was taken as loss{f' (tag {quote(tag[1])})' if tag else ''}"
+    said = f"'Value' of {named(table.name)} was taken as loss{f' (tag {quote(tag[1])})' if tag else ''}"
     return RawTable(table.name, frame, table.rows, table.sha256, table.decimal_comma, notes=(*table.notes, ("scalar_export", said)))
 
 
@@ -223,7 +234,7 @@ def _unit_of_loss(match: Match, loss_unit: str | None, mapped: bool, file: str) 
     if named is not None and named != loss_unit and loss_unit != "other" and not mapped:
         way = " (nats per token would need the number of bytes per token)" if named == "bits_per_byte" else ""
         raise RunsError(
-            f"column {quote(match.header)} of {quote(file)} is {named.replace('_', ' ')} by its name, not {loss_unit}{way}; say --loss-unit {named}, "
+            f"column {quote(match.header)} of {named(file)} is {named.replace('_', ' ')} by its name, not {loss_unit}{way}; say --loss-unit {named}, "
             f"or map the column you mean with --column loss=NAME."
         )
     return loss_unit
@@ -246,7 +257,9 @@ def _record(account: _Account, canonical: str, match: Match, file: str) -> None:
     if match.note:
         account.note("column_choice", f"{match.note} (choose with --column {canonical}=NAME)")
     if match.factor != 1:
-        account.note("column_factor", f"{canonical} is column {quote(match.header, 60)} of {quote(file, 60)} times {match.factor:g}")
+        account.note("column_factor", f"{canonical} is column {quote(match.header, 60)} of {named(file)} times {format_quantity(match.factor, 'number')}")
+    if canonical == "loss" and squash(match.header) in _TRAINING_LOSS:
+        account.note("training_loss", f"loss is the training loss ({quote(match.header, 60)}); no held-out loss was found")
     if canonical == "n_params" and squash(match.header) in {squash(a) for a in COLUMNS["n_params_non_embedding"].aliases[0]} | {
         "nparamsnonembedding"
     }:
@@ -272,7 +285,7 @@ class _Cells:
             return cls(values.copy(), states, texts, table.rows)
         if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
             what = "true and false" if pd.api.types.is_bool_dtype(column) else "dates"
-            raise RunsError(f"column {quote(header)} of {quote(table.name)} holds {what}, not numbers; map another with --column NAME=COLUMN.")
+            raise RunsError(f"column {quote(header)} of {named(table.name)} holds {what}, not numbers; map another with --column NAME=COLUMN.")
         values, states = np.full(n, np.nan), np.zeros(n, dtype=np.int8)
         known: dict[Any, tuple[float, int]] = {}
         problems: list[tuple[int, str]] = []
@@ -292,7 +305,7 @@ class _Cells:
         if problems:
             i, message = problems[0]
             more = f" ({len(problems) - 1} more such cells in this column)" if len(problems) > 1 else ""
-            raise RunsError(f"{quote(table.name)}, row {table.rows[i]}, column {quote(header)}: {message}{more}")
+            raise RunsError(f"{named(table.name)}, row {table.rows[i]}, column {quote(header)}: {message}{more}")
         return cls(values, states, texts, table.rows)
 
     def shown(self, state: int | None = None) -> str:
@@ -344,9 +357,9 @@ def _run_names(frame: pd.DataFrame, table: RawTable, account: _Account) -> np.nd
     if "step" in frame and frame["step"].notna().any():
         one_size = "n_params" not in frame or frame["n_params"].nunique() <= 1
         if one_size:
-            account.note("one_run_per_file", f"{quote(table.name, 60)} has no run column; read as the curve of one run")
+            account.note("one_run_per_file", f"{named(table.name)} has no run column; read as the curve of one run")
             return np.full(len(frame), table.stem, dtype=object)
-        account.note("one_run_per_row", f"{quote(table.name, 60)} has no run column; each row was taken as a run of its own")
+        account.note("one_run_per_row", f"{named(table.name)} has no run column; each row was taken as a run of its own")
     return own
 
 
@@ -388,18 +401,18 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
         if len(set(names)) < len(names):
             double = next(n for i, n in enumerate(names) if n in names[:i])
             row = table.rows[len(names) - 1 - names[::-1].index(double)]
-            raise RunsError(f"{quote(table.name)}, row {row}: run {quote(double)} occurs more than once; keep one row per run.")
+            raise RunsError(f"{named(table.name)}, row {row}: run {quote(double)} occurs more than once; keep one row per run.")
         place = {name: i for i, name in enumerate(names)}
         at = np.array([place.get(name, -1) for name in runs["run"]])
         if (at < 0).all():
             raise RunsError(
-                f"No run of the logs is in {quote(table.name)}: the logs have {quote(runs['run'].iloc[0])}, the table {quote(names[0])}. "
+                f"No run of the logs is in {named(table.name)}: the logs have {quote(runs['run'].iloc[0])}, the table {quote(names[0])}. "
                 "Give both the same run names."
             )
         absent = sorted(set(runs["run"][at < 0]))
         if absent:
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-            account.note("meta_missing", f"{quote(table.name, 60)} has no row for run {', '.join(quote(a) for a in absent[:3])}{more}")
+            account.note("meta_missing", f"{named(table.name)} has no row for run {', '.join(quote(a) for a in absent[:3])}{more}")
         for column in frame.columns.drop("run"):
             match = matches.get(column)
             values: np.ndarray
@@ -415,7 +428,7 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
             lacking = runs[column].isna().to_numpy()
             differ = int((~lacking & pd.notna(taken) & (runs[column].to_numpy() != taken)).sum())
             if differ:
-                account.note("meta_differs", f"{quote(column)} differs between the logs and {quote(table.name, 60)} in {_rows(differ)}; the logs' was kept")
+                account.note("meta_differs", f"{quote(column)} differs between the logs and {named(table.name)} in {_rows(differ)}; the logs' was kept")
             runs[column] = np.where(lacking, taken, runs[column].to_numpy())
         account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(frame)})
 
@@ -518,9 +531,9 @@ def _note_curves(runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, final:
             "if each row is a run of its own, give them names of their own",
         )
     if by == "step" and (double := curves.repeated_steps(keys, order)):
-        account.note("repeated_steps", f"{_rows(double)} repeat a step of their run (resumed?); the later row counts")
+        account.note("repeated_steps", f"{_rows(double)} {'repeats' if double == 1 else 'repeat'} a step of their run (resumed?); the later row counts")
     if several and (thin := curves.thinned(keys)):
-        account.note("thinned_curve", f"{thin} of {len(np.unique(keys))} curves have exactly 500, 1,000 or 10,000 points: an export that left points out")
+        account.note("thinned_curve", f"{thin} of {len(np.unique(keys))} curves have exactly 500, 1,000 or 10,000 points: exports of that length leave points out")
     names = len(set(runs["run"]))
     if names < len(np.unique(keys)):
         account.note("run_not_unique", f"{names} run names stand for {len(np.unique(keys))} trainings, told apart by n_params and seed")
@@ -577,7 +590,7 @@ def _places(runs: pd.DataFrame, rows: np.ndarray, column: str | None) -> list[st
     places = []
     for i in at:
         row = runs.iloc[i]
-        place = f"row {row['_row']}" + (f" of {quote(row['_file'], 60)}" if several else "")
+        place = f"row {row['_row']}" + (f" of {named(row['_file'])}" if several else "")
         if column is not None:
             logged = row["_logged"] if isinstance(row["_logged"], str) and row["_state"] else None
             number = row[column]
@@ -590,7 +603,7 @@ def _unusable(
     runs: pd.DataFrame, found: list[tuple[str, str, np.ndarray]], shown: Mapping[str, list[str]], target: str, *, all_bad: bool
 ) -> RunsError:
     code, reason, bad = max(found, key=lambda f: int(f[2].sum())) if all_bad else found[0]
-    where = quote(runs["_file"].iloc[0]) if runs["_file"].nunique() == 1 else f"{runs['_file'].nunique()} files"
+    where = named(runs["_file"].iloc[0]) if runs["_file"].nunique() == 1 else f"{runs['_file'].nunique()} files"
     count = int(bad.sum())
     listed = ", ".join(shown[reason]) + (", ..." if count > 5 else "")
     way = {

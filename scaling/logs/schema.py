@@ -142,7 +142,7 @@ def match_columns(
     for match in found.values():
         if match.header in duplicated:
             raise RunsError(
-                f"{quote(file)} has more than one column named {quote(match.header)}, which is needed for {match.canonical}; "
+                f"{quote(file, 120)} has more than one column named {quote(match.header)}, which is needed for {match.canonical}; "
                 f"rename one, or map another with --column {match.canonical}=NAME."
             )
     return found
@@ -164,7 +164,7 @@ def missing_column(canonical: str, headers: Sequence[str], *, file: str, why: st
     close = _closest(canonical, headers)
     example = close or "NAME"
     return RunsError(
-        f"{quote(file)} has no column for {canonical}{what}{why}: it has {shown}. "
+        f"{quote(file, 120)} has no column for {canonical}{what}{why}: it has {shown}. "
         f"Map one with --column {canonical}={example} (in Python columns={{'{canonical}': {example!r}}})."
     )
 
@@ -199,7 +199,7 @@ def _explicit(canonical: str, wanted: str, headers: Sequence[str], file: str) ->
         except ValueError:
             raise RunsError(f"--column {canonical}={quote(wanted)}: {quote(factor)} is not a number to multiply by; write 1e9.") from None
     raise RunsError(
-        f"{quote(file)} has no column {quote(wanted, 60)} (asked for with --column {canonical}=...)."
+        f"{quote(file, 120)} has no column {quote(wanted, 60)} (asked for with --column {canonical}=...)."
         f"{did_you_mean(wanted, headers)} It has {', '.join(quote(h, 60) for h in headers[:12])}"
         f"{f' and {len(headers) - 12} more' if len(headers) > 12 else ''}."
     )
@@ -219,7 +219,7 @@ def _best(canonical: str, headers: Sequence[str], file: str) -> Match | None:
     elif len(best) > 1:
         names = ", ".join(quote(m.header, 60) for m in best[:8]) + (f" and {len(best) - 8} more" if len(best) > 8 else "")
         raise RunsError(
-            f"{quote(file)} has {len(best)} columns that can be {canonical} ({COLUMNS[canonical].meaning}): {names}. "
+            f"{quote(file, 120)} has {len(best)} columns that can be {canonical} ({COLUMNS[canonical].meaning}): {names}. "
             f"Choose one with --column {canonical}={best[0].header}."
         )
     chosen = best[0]
