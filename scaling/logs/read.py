@@ -228,13 +228,13 @@ def _own_column(target: str, headers: Sequence[str], file: str) -> str:
 
 
 def _unit_of_loss(match: Match, loss_unit: str | None, mapped: bool, file: str) -> str:
-    named = loss_unit_of(match.header)
+    stated = loss_unit_of(match.header)
     if loss_unit is None:
-        return named or "nats"
-    if named is not None and named != loss_unit and loss_unit != "other" and not mapped:
-        way = " (nats per token would need the number of bytes per token)" if named == "bits_per_byte" else ""
+        return stated or "nats"
+    if stated is not None and stated != loss_unit and loss_unit != "other" and not mapped:
+        way = " (nats per token would need the number of bytes per token)" if stated == "bits_per_byte" else ""
         raise RunsError(
-            f"column {quote(match.header)} of {named(file)} is {named.replace('_', ' ')} by its name, not {loss_unit}{way}; say --loss-unit {named}, "
+            f"column {quote(match.header)} of {named(file)} is {stated.replace('_', ' ')} by its name, not {loss_unit}{way}; say --loss-unit {stated}, "
             f"or map the column you mean with --column loss=NAME."
         )
     return loss_unit
