@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGREEMENT = 1e-6  # relative difference of objectives that counts as the same optimum
+EXACT = 1e-20  # objective of runs that lie on the law to rounding
 SETTLE_ROUNDS = 20  # re-estimates of each run's noise for the robust objective
 SCALE_ROUNDS = 3  # re-estimates of the residual scale for objectives that take it from the data
 
@@ -245,7 +246,7 @@ def _minimise(
         if not len(mine):
             continue
         best_value = polished.value[mine].min()
-        same = mine[polished.value[mine] <= best_value + AGREEMENT * abs(best_value) + 1e-300]
+        same = mine[polished.value[mine] <= best_value + AGREEMENT * abs(best_value) + EXACT]
         proven = same[polished.converged[same]]
         best = (proven if len(proven) else same)[0]
         best = best if len(proven) else mine[polished.value[mine].argmin()]

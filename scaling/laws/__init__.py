@@ -6,9 +6,11 @@ from difflib import get_close_matches
 
 from scaling.errors import LawError
 from scaling.laws.chinchilla import CHINCHILLA
+from scaling.laws.kaplan import KAPLAN
 from scaling.laws.law import Coef, Law
+from scaling.laws.power_law import POWER_LAWS
 
-LAWS: dict[str, Law] = {law.name: law for law in (CHINCHILLA,)}
+LAWS: dict[str, Law] = {law.name: law for law in (CHINCHILLA, KAPLAN, *POWER_LAWS)}
 
 
 def get(name: str) -> Law:

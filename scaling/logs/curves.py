@@ -20,11 +20,14 @@ def run_keys(frame: pd.DataFrame) -> np.ndarray:
     One name can stand for several trainings (a sweep that numbers its runs from 0 in each file, seeds under one
     name); model size and seed then tell them apart.
     """
-    keys = pd.factorize(frame["run"].astype(object))[0]
+    numbers: dict[str, int] = {}
+    keys = np.array([numbers.setdefault(name, len(numbers)) for name in frame["run"].tolist()], dtype=int)
+    if len(numbers) == len(keys):
+        return keys
     for column in ("n_params", "seed"):
         if column in frame:
-            values = pd.factorize(frame[column], use_na_sentinel=True)[0]
-            keys = pd.factorize(pd.MultiIndex.from_arrays([keys, values]))[0] if len(np.unique(values)) > 1 else keys
+            values = np.unique(frame[column].to_numpy(), return_inverse=True)[1]
+            keys = np.unique(keys * (values.max() + 1) + values, return_inverse=True)[1]
     return keys
 
 
@@ -57,8 +60,8 @@ def row_order(frame: pd.DataFrame) -> np.ndarray:
 def repeated_steps(keys: np.ndarray, order: np.ndarray) -> int:
     """How many rows repeat a step of their run (a resumed run logs some steps twice)."""
     known = ~np.isnan(order)
-    pairs = pd.MultiIndex.from_arrays([keys[known], order[known]])
-    return int(pairs.duplicated().sum())
+    pairs = np.stack([keys[known], order[known]], axis=1)
+    return len(pairs) - len(np.unique(pairs, axis=0)) if len(np.unique(keys)) < len(keys) else 0
 
 
 def thinned(keys: np.ndarray) -> int:
@@ -72,29 +75,19 @@ def unfold_wide(table: RawTable) -> RawTable | None:
     None when the table is of another shape. The name is split at its last ' - ', since run names hold dashes themselves;
     columns ending in __MIN and __MAX repeat the value and are left out, and the cells that pad shorter runs vanish.
     """
-    headers = [str(c) for c in table.frame.columns]
+    headers = list(table.columns)
     parts = {h: m for h in headers[1:] if (m := _PARTS.fullmatch(h)) is not None}
     values = {h: m for h, m in parts.items() if m["bound"] is None and not m["metric"].lower().startswith("_step")}
-    if len(headers) < 2 or len(parts) < len(headers) - 1 or not values or _PARTS.fullmatch(headers[0]):
-        return None
     metrics = {m["metric"] for m in values.values()}
-    if len(metrics) > 1:
+    if len(parts) < len(headers) - 1 or len(metrics) != 1 or _PARTS.fullmatch(headers[0]):
         return None
-    pieces, rows = [], []
-    for header, match in values.items():
-        column = table.frame[header]
-        present = column.notna().to_numpy()
-        run = re.sub(r"^Group: ", "", match["run"])
-        pieces.append(
-            pd.DataFrame(
-                {
-                    "run": np.full(int(present.sum()), run, dtype=object),
-                    headers[0]: table.frame[headers[0]].to_numpy()[present],
-                    metrics.copy().pop(): column.to_numpy(dtype=object)[present],
-                }
-            )
-        )
-        rows.append(table.rows[present])
-    frame = pd.concat([p for p in pieces if len(p)] or pieces[:1], ignore_index=True)
+    present = {h: ~pd.isna(table.columns[h]) for h in values}
+    runs = [np.full(present[h].sum(), re.sub(r"^Group: ", "", m["run"]), dtype=object) for h, m in values.items()]
+    columns = {
+        "run": np.concatenate(runs),
+        headers[0]: np.concatenate([table.columns[headers[0]][kept] for kept in present.values()]),
+        metrics.pop(): np.concatenate([table.columns[h][kept].astype(object) for h, kept in present.items()]),
+    }
     note = ("wide_export", f"a chart export with one column for each of {len(values)} runs; read as one row per run and {headers[0]}")
-    return replace(table, frame=frame, rows=np.concatenate(rows), notes=(*table.notes, note))
+    rows = np.concatenate([table.rows[kept] for kept in present.values()])
+    return replace(table, columns=columns, rows=rows, notes=(*table.notes, note))

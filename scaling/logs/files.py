@@ -32,6 +32,9 @@ _CHUNK = 1 << 20
 # Older pandas reads numbers fast and off by an ulp unless asked; newer pandas is exact and refuses to be asked.
 _EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 _MISSING = ["", "null", "NULL", "None", "none", "NA", "N/A", "n/a", "#N/A", "-", "--"]  # 'nan' is not here: it is a value that was logged
+# Read as text: names ('007' is no number), and what may be the loss, where 'nan' (logged) differs from '' (not logged).
+_NAME_LIKE = re.compile(r"run|name|^id$", re.IGNORECASE)
+LOSS_LIKE = re.compile(r"loss|entropy|^l$|nll|ppl|perplex|bpb|bits|value", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
 _REFUSED = {
     b"PK\x03\x04": "a zip or Excel file; save the sheet as CSV",
@@ -51,13 +54,14 @@ _REFUSED = {
 class RawTable:
     """One file as it stands: columns by their own names, text where the file has text.
 
+    columns : each a 1-d array; numbers (nan: empty), bool, datetime64, or objects (text, and None or nan where empty).
     name : as the user gave it. rows : what to call each row in a message (1-based line of a text file, else 1-based row).
     duplicated : header names that occur more than once (their columns were renamed apart).
     notes : (code, message) pairs. dropped : (reason, row) of lines that hold no row.
     """
 
     name: str
-    frame: pd.DataFrame
+    columns: dict[str, np.ndarray]
     rows: np.ndarray
     sha256: str = ""
     decimal_comma: bool = False
@@ -124,11 +128,23 @@ def _from_frame(frame: pd.DataFrame) -> RawTable:
         raise RunsError("The DataFrame has several header levels; join them into one name per column.")
     names = [str(c) for c in frame.columns]
     unique, duplicated = _apart(names)
-    frame = frame.set_axis(unique, axis=1).reset_index(drop=True)
-    frame.attrs = {}
     if not len(frame):
         raise RunsError("The DataFrame has no rows.")
-    return RawTable("the DataFrame", frame, np.arange(1, len(frame) + 1), duplicated=duplicated)
+    return RawTable("the DataFrame", _arrays(frame, unique), np.arange(1, len(frame) + 1), duplicated=duplicated)
+
+
+def _arrays(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns of a DataFrame as arrays under new names: numpy's numbers, bool and datetimes, else objects."""
+    arrays = {}
+    for position, name in enumerate(names):
+        column = frame.iloc[:, position]
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiubM":
+            arrays[name] = column.to_numpy()
+        elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            arrays[name] = column.to_numpy(dtype=float, na_value=np.nan)
+        else:
+            arrays[name] = column.to_numpy(dtype=object)
+    return arrays
 
 
 def _expand(path: str) -> list[str]:
@@ -301,17 +317,22 @@ def _delimited(text: str, name: str, digest: str, notes: list[tuple[str, str]]) 
     unique, duplicated = _apart(header)
     frame = _read_csv(body, name, delimiter, header_lines, unique, first_line)
     lines = _line_numbers(body, len(frame), header_lines, delimiter) + (first_line - 1)
-    blank = frame.isna().all(axis=1).to_numpy()
+    columns = _arrays(frame, unique)
+    blank = np.ones(len(frame), dtype=bool)
+    for values in columns.values():
+        blank &= pd.isna(values)
+        if not blank.any():
+            break
     if blank.all():
         raise RunsError(f"{named(name)} has a header ({quote(', '.join(unique), 80)}) but no rows.")
     if blank.any():
-        frame, lines = frame[~blank].reset_index(drop=True), lines[~blank]
-    comma = _decimal_comma(frame, lines, name) if delimiter != "," else False
+        columns, lines = {c: v[~blank] for c, v in columns.items()}, lines[~blank]
+    comma = _decimal_comma(columns) if delimiter != "," else False
     if comma:
         notes = [*notes, ("decimal_comma", f"{named(name)} writes decimals with a comma (separator {quote(delimiter)}); read so")]
     if duplicated:
         notes = [*notes, ("duplicate_header", f"{named(name)} has more than one column named {', '.join(quote(d) for d in duplicated[:5])}")]
-    return RawTable(name, frame, lines, digest, comma, duplicated, tuple(notes))
+    return RawTable(name, columns, lines, digest, comma, duplicated, tuple(notes))
 
 
 def _outside_quotes(line: str) -> str:
@@ -346,8 +367,7 @@ def _read_csv(body: str, name: str, delimiter: str, header_lines: int, columns: 
             )
 
     try:
-        # Columns that need their text come as text: names, and losses, where 'nan' (logged) differs from '' (not logged).
-        text_columns = {c: str for c in columns if re.search(r"loss|run|name|^id$|entropy|^l$|nll|ppl|perplex|bpb|value", c, re.IGNORECASE)}
+        text_columns = {c: str for c in columns if LOSS_LIKE.search(c) or _NAME_LIKE.search(c)}
         return parse(skiprows=header_lines, dtype=text_columns)
     except pd.errors.EmptyDataError:
         raise RunsError(f"{named(name)} has a header ({quote(', '.join(columns), 80)}) but no rows.") from None
@@ -411,21 +431,18 @@ def _line_numbers(body: str, n_rows: int, header_lines: int, delimiter: str) -> 
 _COMMA_NUMBER = re.compile(r"[+-]?\d+(?:\.\d{3})*,(\d+)(?:[eE][+-]?\d+)?[A-Za-z%]*", re.ASCII)
 
 
-def _decimal_comma(frame: pd.DataFrame, lines: np.ndarray, name: str) -> bool:
+def _decimal_comma(columns: dict[str, np.ndarray]) -> bool:
     """Whether the file writes 3,14: some cell has a comma that can be no thousands comma."""
-    doubtful: tuple[str, int, str] | None = None
-    for column in frame.columns:
-        values = frame[column]
-        if pd.api.types.is_numeric_dtype(values):
+    for values in columns.values():
+        if values.dtype != object:
             continue
-        for row, cell in zip(lines, values, strict=True):
+        for cell in values:
             if not isinstance(cell, str) or "," not in cell:
                 continue
             if (m := _COMMA_NUMBER.fullmatch(cell.strip())) is None:
                 break  # text with commas: this column says nothing
             if len(m[1]) != 3 or cell.strip().lstrip("+-").startswith("0,"):
                 return True
-            doubtful = doubtful or (column, int(row), cell)
     return False
 
 
@@ -444,7 +461,7 @@ def _parquet(content: bytes, name: str, digest: str) -> RawTable:
     if not len(frame):
         raise RunsError(f"{named(name)} has a header ({quote(', '.join(map(str, frame.columns)), 80)}) but no rows.")
     unique, duplicated = _apart([str(c) for c in frame.columns])
-    return RawTable(name, frame.set_axis(unique, axis=1).reset_index(drop=True), np.arange(1, len(frame) + 1), digest, False, duplicated)
+    return RawTable(name, _arrays(frame, unique), np.arange(1, len(frame) + 1), digest, False, duplicated)
 
 
 def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> RawTable:
@@ -477,12 +494,12 @@ def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> Ra
             rows.append(number)
     if not records:
         raise RunsError(f"{named(name)} holds no rows.")
-    unique, duplicated = _apart(list(dict.fromkeys(key for record in records for key in record)))
-    frame = pd.DataFrame({new: _column([r.get(new) for r in records]) for new in unique})
-    return RawTable(name, frame, np.array(rows), digest, False, duplicated, tuple(notes), tuple(dropped))
+    names = list(dict.fromkeys(key for record in records for key in record))
+    columns = {key: _column([r.get(key) for r in records]) for key in names}
+    return RawTable(name, columns, np.array(rows), digest, notes=tuple(notes), dropped=tuple(dropped))
 
 
-def _column(values: list[Any]) -> Any:
+def _column(values: list[Any]) -> np.ndarray:
     """Numbers as floats, where None is missing; anything else stays as it is (a bare NaN becomes the text 'nan': it was logged)."""
     plain = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values)
     logged_nan = any(isinstance(v, float) and v != v for v in values)

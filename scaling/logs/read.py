@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 from scaling.errors import QuantityError, RunsError
 from scaling.logs import curves
 from scaling.logs.conditions import kept_by
-from scaling.logs.files import MAX_BYTES, RawTable, named, read_tables
+from scaling.logs.files import LOSS_LIKE, MAX_BYTES, RawTable, named, read_tables
 from scaling.logs.schema import COLUMNS, SCALES, Match, loss_unit_of, match_columns, missing_column, squash
 from scaling.quantities import format_quantity, parse_quantity, quote
 
@@ -26,6 +26,7 @@ LOSS_UNITS = {
     "nats_per_byte": "nats/byte",
     "other": "the file's own unit",
 }
+_Columns = dict[str, np.ndarray]
 _NOTES_PER_CODE = 5  # thousands of files with one quirk are not thousands of notes
 _LARGEST_VOCABULARY = 2**18  # a loss above its log is worse than guessing among all tokens
 _TRAINING_LOSS = {squash(a) for a in COLUMNS["loss"].aliases[-1]}
@@ -107,7 +108,7 @@ def read_runs(
     if loss_unit is not None and loss_unit not in LOSS_UNITS:
         raise RunsError(f"unknown loss unit {quote(loss_unit)}; known: {', '.join(LOSS_UNITS)}.")
     account, accounting = _Account(), _accounting(flops_accounting)
-    pieces: list[pd.DataFrame] = []
+    pieces: list[_Columns] = []
     units: dict[str, str] = {}
     for table in read_tables(source, max_bytes=max_bytes):
         piece, unit = _canonical(table, account, dict(columns or {}), loss_unit, target)
@@ -118,7 +119,8 @@ def read_runs(
         raise RunsError(f"The files state their losses in different units ({listed}); read them apart, or say --loss-unit.")
     runs = _stack(pieces)
     if len(pieces) > 1 and "file" not in runs:
-        runs["file"] = runs["_file"].map(lambda name: re.split(r"[/\\]", name)[-1])
+        base = {name: re.split(r"[/\\]", name)[-1] for name in runs["_file"].unique()}
+        runs["file"] = runs["_file"].map(base)
     n_read = len(runs)
     if meta is not None:
         _join_meta(runs, meta, account, max_bytes)
@@ -153,12 +155,11 @@ def read_runs(
 # -- one file ------------------------------------------------------------------------------------------------------
 
 
-def _canonical(
-    table: RawTable, account: _Account, columns: dict[str, str], loss_unit: str | None, target: str
-) -> tuple[pd.DataFrame, str]:
-    """The table with canonical names and numbers, plus _file, _row, _state (why the target is no number), _logged (its text)."""
+def _canonical(table: RawTable, account: _Account, columns: dict[str, str], loss_unit: str | None, target: str) -> tuple[_Columns, str]:
+    """The columns under canonical names and as numbers, plus _file, _row, _state (why the target is no number) and
+    _logged (its text); and the unit of the loss."""
     table = curves.unfold_wide(table) or _scalar_export(table)
-    headers = [str(c) for c in table.frame.columns]
+    headers = list(table.columns)
     for code, message in table.notes:
         account.note(code, message)
     for reason, row in table.dropped:
@@ -170,52 +171,54 @@ def _canonical(
     if target not in matches:
         raise missing_column(target, headers, file=table.name)
     unit = _unit_of_loss(matches[target], loss_unit, target in columns, table.name) if target == "loss" else "other"
-    frame = _rename(table, matches)
-    states, logged = np.zeros(len(frame), dtype=np.int8), np.full(len(frame), None, dtype=object)
+    out = _rename(table, matches)
+    n = len(table.rows)
     for canonical, match in matches.items():
         if canonical == "run":
             continue
-        kind = COLUMNS[canonical].kind if canonical in COLUMNS else "number"
-        cells = _Cells.read(table, frame[canonical], match.header, kind)
+        cells = _Cells.read(table, match, COLUMNS[canonical].kind if canonical in COLUMNS else "number")
         if canonical == target:
-            if not np.isfinite(cells.values).any() and not (cells.states == _NOT_FINITE).any():
-                raise RunsError(
-                    f"column {quote(match.header)} of {named(table.name)}, taken as {target}, holds no number: {cells.shown()}. "
-                    f"Map the right one with --column {target}=NAME."
-                )
-            states, logged = cells.states, cells.texts
+            _require_numbers(cells, match, target, table.name)
+            out["_state"], out["_logged"] = cells.states, cells.texts
         elif (cells.states == _TEXT).any():
             account.note(
                 "text_in_column",
                 f"column {quote(match.header)} of {named(table.name)} has {int((cells.states == _TEXT).sum())} cells that are no numbers, "
                 f"left empty: {cells.shown(_TEXT)}",
             )
-        frame[canonical] = cells.values if match.factor == 1 else cells.values * match.factor
+        out[canonical] = cells.values
         _record(account, canonical, match, table.name)
     if unit in ("bits", "perplexity"):
         with np.errstate(divide="ignore", invalid="ignore"):
-            loss = frame["loss"].to_numpy()
-            frame["loss"] = loss * math.log(2) if unit == "bits" else np.log(loss)
+            out["loss"] = out["loss"] * math.log(2) if unit == "bits" else np.log(out["loss"])
         account.note("loss_converted", f"loss of {named(table.name)} is in {unit}; converted to nats per token")
-    for column in frame.columns.difference([*COLUMNS, target]):
-        frame[column] = _own_numbers(frame[column])
-    frame["run"] = _run_names(frame, table, account)
+    for name in out.keys() - matches.keys():
+        out[name] = _own_numbers(name, out[name])
+    out["run"] = _run_names(out, table, account)
     if "run" in matches:
         _record(account, "run", matches["run"], table.name)
-    frame["_file"], frame["_row"], frame["_state"], frame["_logged"] = table.name, table.rows, states, logged
-    account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(frame)})
-    return frame, unit
+    out["_file"], out["_row"] = np.full(n, table.name, dtype=object), table.rows
+    account.files.append({"name": table.name, "sha256": table.sha256, "rows": n})
+    return out, unit
+
+
+def _require_numbers(cells: _Cells, match: Match, target: str, file: str) -> None:
+    if not np.isfinite(cells.values).any() and not (cells.states == _NOT_FINITE).any():
+        raise RunsError(
+            f"column {quote(match.header)} of {named(file)}, taken as {target}, holds no number: {cells.shown()}. "
+            f"Map the right one with --column {target}=NAME."
+        )
 
 
 def _scalar_export(table: RawTable) -> RawTable:
     """TensorBoard's 'Wall time, Step, Value': the run and the tag are only in the file's name."""
-    names = {squash(str(c)): c for c in table.frame.columns}
+    names = {squash(c): c for c in table.columns}
     if set(names) != {"walltime", "step", "value"}:
         return table
     tag = re.search(r"tag-(.+)$", table.stem)
-    frame = table.frame.rename(columns={names["value"]: "loss"})
+    columns = {"loss" if c == names["value"] else c: v for c, v in table.columns.items()}
     said = f"'Value' of {named(table.name)} was taken as loss{f' (tag {quote(tag[1])})' if tag else ''}"
-    return RawTable(table.name, frame, table.rows, table.sha256, table.decimal_comma, notes=(*table.notes, ("scalar_export", said)))
+    return replace(table, columns=columns, notes=(*table.notes, ("scalar_export", said)))
 
 
 def _own_column(target: str, headers: Sequence[str], file: str) -> str:
@@ -240,15 +243,11 @@ def _unit_of_loss(match: Match, loss_unit: str | None, mapped: bool, file: str) 
     return loss_unit
 
 
-def _rename(table: RawTable, matches: Mapping[str, Match]) -> pd.DataFrame:
-    """The frame under canonical names; a column of the file that another one displaces keeps its name with ' (as in file)'."""
+def _rename(table: RawTable, matches: Mapping[str, Match]) -> _Columns:
+    """The columns under canonical names; one that another displaces keeps its name with ' (as in file)'."""
     source = {m.header: c for c, m in matches.items()}
-    names = [source.get(str(h), f"{h} (as in file)" if str(h) in matches else str(h)) for h in table.frame.columns]
-    frame = table.frame.set_axis(names, axis=1)
-    for canonical, match in matches.items():
-        if canonical not in frame:  # one column mapped to two names
-            frame[canonical] = table.frame[match.header]
-    return frame.copy()
+    renamed = {source.get(h, f"{h} (as in file)" if h in matches else h): v for h, v in table.columns.items()}
+    return renamed | {c: table.columns[m.header] for c, m in matches.items() if c not in renamed}  # one column mapped to two names
 
 
 def _record(account: _Account, canonical: str, match: Match, file: str) -> None:
@@ -276,21 +275,25 @@ class _Cells:
     rows: np.ndarray
 
     @classmethod
-    def read(cls, table: RawTable, column: pd.Series, header: str, kind: str) -> _Cells:
+    def read(cls, table: RawTable, match: Match, kind: str) -> _Cells:
+        column, header = table.columns[match.header], match.header
         n = len(column)
         texts = np.full(n, None, dtype=object)
-        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-            values = column.to_numpy(dtype=float, na_value=np.nan)
+        if column.dtype.kind in "fiu":
+            values = column * match.factor if match.factor != 1 else column.astype(float)
             states = np.where(np.isnan(values), _MISSING, np.where(np.isinf(values), _NOT_FINITE, 0)).astype(np.int8)
-            return cls(values.copy(), states, texts, table.rows)
-        if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-            what = "true and false" if pd.api.types.is_bool_dtype(column) else "dates"
-            raise RunsError(f"column {quote(header)} of {named(table.name)} holds {what}, not numbers; map another with --column NAME=COLUMN.")
+            return cls(values, states, texts, table.rows)
+        if column.dtype.kind != "O":
+            what = "true and false" if column.dtype.kind == "b" else "dates"
+            raise RunsError(
+                f"column {quote(header)} of {named(table.name)}, taken as {match.canonical}, holds {what}, not numbers; "
+                f"map another with --column {match.canonical}=NAME."
+            )
         values, states = np.full(n, np.nan), np.zeros(n, dtype=np.int8)
         known: dict[Any, tuple[float, int]] = {}
         problems: list[tuple[int, str]] = []
         for i, cell in enumerate(column.tolist()):
-            if cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell):
+            if cell is None or cell is pd.NA or cell != cell:
                 states[i] = _MISSING
                 continue
             if cell not in known:
@@ -301,12 +304,12 @@ class _Cells:
                     continue
             values[i], states[i] = known[cell]
             if states[i]:
-                texts[i] = cell
+                texts[i] = str(cell)
         if problems:
             i, message = problems[0]
             more = f" ({len(problems) - 1} more such cells in this column)" if len(problems) > 1 else ""
             raise RunsError(f"{named(table.name)}, row {table.rows[i]}, column {quote(header)}: {message}{more}")
-        return cls(values, states, texts, table.rows)
+        return cls(values * match.factor if match.factor != 1 else values, states, texts, table.rows)
 
     def shown(self, state: int | None = None) -> str:
         at = np.flatnonzero(self.states == state if state else self.states > 0)[:3]
@@ -335,54 +338,50 @@ def _number(cell: Any, kind: str, decimal_comma: bool) -> tuple[float, int]:
     return (-value if negative else value), 0
 
 
-def _own_numbers(column: pd.Series) -> pd.Series:
-    """A further column of the file: numbers if each of its cells is one, else as it stands."""
-    if pd.api.types.is_numeric_dtype(column) or not re.search(r"loss|entropy|nll|ppl|perplex|bpb|value", str(column.name), re.IGNORECASE):
-        return column
+def _own_numbers(name: str, values: np.ndarray) -> np.ndarray:
+    """A further column of the file that was kept as text in case it was the loss: numbers if each of its cells is one."""
+    if values.dtype != object or not LOSS_LIKE.search(name):
+        return values
     try:
-        return column.astype(float)
+        return np.array([np.nan if v is None else v for v in values]).astype(float)
     except (TypeError, ValueError):
-        return column
+        return values
 
 
-def _run_names(frame: pd.DataFrame, table: RawTable, account: _Account) -> np.ndarray:
+def _run_names(columns: _Columns, table: RawTable, account: _Account) -> np.ndarray:
     """The run of each row as text. Without such a column: the file, if it is one training curve; else each row is a run."""
-    own = np.array([f"{table.stem}:{row}" for row in table.rows], dtype=object)
-    if "run" in frame:
-        given = frame["run"]
-        if pd.api.types.is_float_dtype(given):
-            given = given.map(lambda v: int(v) if v == v and float(v).is_integer() else v)
-        names = [own[i] if v is None or v is pd.NA or v != v or not str(v).strip() else str(v).strip() for i, v in enumerate(given.tolist())]
+    stem = table.stem
+    if "run" in columns:
+        given = columns["run"]
+        if given.dtype.kind == "f":
+            given = np.array([int(v) if v == v and v.is_integer() else v for v in given.tolist()], dtype=object)
+        lacking = pd.isna(given)
+        names = [str(v).strip() for v in given.tolist()]
+        if lacking.any() or "" in names:
+            names = [f"{stem}:{row}" if gone or not name else name for gone, name, row in zip(lacking, names, table.rows, strict=True)]
         return np.array(names, dtype=object)
-    if "step" in frame and frame["step"].notna().any():
-        one_size = "n_params" not in frame or frame["n_params"].nunique() <= 1
-        if one_size:
+    if "step" in columns and not np.isnan(columns["step"]).all():
+        sizes = columns.get("n_params", np.empty(0))
+        if len(np.unique(sizes[~np.isnan(sizes)])) <= 1:
             account.note("one_run_per_file", f"{named(table.name)} has no run column; read as the curve of one run")
-            return np.full(len(frame), table.stem, dtype=object)
+            return np.full(len(table.rows), stem, dtype=object)
         account.note("one_run_per_row", f"{named(table.name)} has no run column; each row was taken as a run of its own")
-    return own
+    return np.array([f"{stem}:{row}" for row in table.rows], dtype=object)
 
 
-def _stack(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+def _stack(pieces: list[_Columns]) -> pd.DataFrame:
     """The rows of all files. Built column by column: pandas' own concat guesses types from empty columns."""
-    if len(pieces) == 1:
-        return pieces[0]
-    names = list(dict.fromkeys(c for p in pieces for c in p.columns))
-    lengths = [len(p) for p in pieces]
-    stacked: dict[str, np.ndarray] = {}
-    for name in names:
-        parts = [p[name].to_numpy() if name in p else None for p in pieces]
-        same = {np.asarray(p).dtype.kind for p in parts if p is not None}
-        if same <= {"f", "i", "u"}:
+    lengths = [len(p["_row"]) for p in pieces]
+    stacked: _Columns = {}
+    for name in dict.fromkeys(c for p in pieces for c in p):
+        parts = [p.get(name) for p in pieces]
+        kinds = {p.dtype.kind for p in parts if p is not None}
+        if kinds <= {"f", "i", "u"} or (len(kinds) == 1 and all(p is not None for p in parts)):
             stacked[name] = np.concatenate([np.full(n, np.nan) if p is None else p for p, n in zip(parts, lengths, strict=True)])
         else:
-            as_objects = [np.full(n, None, dtype=object) if p is None else p.astype(object) for p, n in zip(parts, lengths, strict=True)]
-            stacked[name] = np.concatenate(as_objects)
-    frame = pd.DataFrame(stacked)
-    for name, values in stacked.items():
-        if values.dtype == object and all(isinstance(v, bool) for v in values):
-            frame[name] = values.astype(bool)
-    return frame
+            mixed = [np.full(n, None, dtype=object) if p is None else p.astype(object) for p, n in zip(parts, lengths, strict=True)]
+            stacked[name] = np.concatenate(mixed)
+    return pd.DataFrame(stacked)
 
 
 # -- all files together --------------------------------------------------------------------------------------------
@@ -391,16 +390,16 @@ def _stack(pieces: list[pd.DataFrame]) -> pd.DataFrame:
 def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int) -> None:
     """Fill in columns of `runs` from a table with one row per run, joined on the run's name."""
     for table in read_tables(meta, max_bytes=max_bytes):
-        headers = [str(c) for c in table.frame.columns]
+        headers = list(table.columns)
         wanted = [c for c in COLUMNS if c not in ("step", "loss", "train_loss")]
         matches = match_columns(headers, file=table.name, duplicated=table.duplicated, wanted=wanted)
         if "run" not in matches:
             raise missing_column("run", headers, file=table.name, why=", on which it is joined")
-        frame = _rename(table, matches)
-        names = [str(v).strip() for v in frame["run"].tolist()]
+        own = _rename(table, matches)
+        names = [str(v).strip() for v in own.pop("run").tolist()]
         if len(set(names)) < len(names):
             double = next(n for i, n in enumerate(names) if n in names[:i])
-            row = table.rows[len(names) - 1 - names[::-1].index(double)]
+            row = table.rows[names.index(double, names.index(double) + 1)]
             raise RunsError(f"{named(table.name)}, row {row}: run {quote(double)} occurs more than once; keep one row per run.")
         place = {name: i for i, name in enumerate(names)}
         at = np.array([place.get(name, -1) for name in runs["run"]])
@@ -413,15 +412,11 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
         if absent:
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
             account.note("meta_missing", f"{named(table.name)} has no row for run {', '.join(quote(a) for a in absent[:3])}{more}")
-        for column in frame.columns.drop("run"):
-            match = matches.get(column)
-            values: np.ndarray
-            if match is not None:
-                values = _Cells.read(table, frame[column], match.header, COLUMNS[column].kind).values * match.factor
-                _record(account, column, match, table.name)
-            else:
-                values = _own_numbers(frame[column]).to_numpy()
-            taken = pd.Series(values).reindex(at).to_numpy()
+        for column, values in own.items():
+            if column in matches:
+                values = _Cells.read(table, matches[column], COLUMNS[column].kind).values
+                _record(account, column, matches[column], table.name)
+            taken = pd.Series(_own_numbers(column, values)).reindex(at).to_numpy()
             if column not in runs:
                 runs[column] = taken
                 continue
@@ -430,7 +425,7 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
             if differ:
                 account.note("meta_differs", f"{quote(column)} differs between the logs and {named(table.name)} in {_rows(differ)}; the logs' was kept")
             runs[column] = np.where(lacking, taken, runs[column].to_numpy())
-        account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(frame)})
+        account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(table.rows)})
 
 
 class _SixND:

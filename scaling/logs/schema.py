@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from scaling.errors import RunsError
 from scaling.quantities import PF_DAY, quote
@@ -129,8 +130,8 @@ def match_columns(
     Raises RunsError for a mapped column that does not exist and for two columns that claim the same meaning equally well.
     """
     found: dict[str, Match] = {}
-    for canonical, wanted in (explicit or {}).items():
-        found[canonical] = _explicit(canonical, wanted, headers, file)
+    for canonical, column in (explicit or {}).items():
+        found[canonical] = _explicit(canonical, column, headers, file)
     taken = {m.header for m in found.values()}
     for canonical in wanted:
         if canonical in found:
@@ -236,6 +237,7 @@ _ALIASES: dict[str, dict[str, int]] = {
 }
 
 
+@lru_cache(maxsize=20_000)
 def _match(canonical: str, header: str) -> Match | None:
     """How well a header names a canonical column: exact name, alias, alias with a unit, alias under a folder, a loss by its ending."""
     aliases = _ALIASES[canonical]
