@@ -32,7 +32,7 @@ _HOME = {
     "scaling.planning": ["Plan", "plan"],
     "scaling.quantities": ["format_quantity", "parse_quantity"],
     "scaling.simulate": ["simulate"],
-    "scaling.uncertainty": ["bootstrap"],
+    "scaling.uncertainty": ["Interval", "bootstrap", "draws", "interval"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("charts",)  # offered as scaling.charts

@@ -1,46 +1,74 @@
-"""Loss as a power of one quantity (model size, data or compute), with and without a floor."""
+"""One power of one scale, with and without a floor."""
+
+from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 
 from scaling.laws.law import Array, Coef, Inputs, Law, split, stack
 
 
-def _power_law(letter: str, column: str, words: str, floor: bool) -> Law:
-    """The power law in one column; `letter` names it in equations."""
+def _loss(x: Inputs, theta: Array, column: str) -> Array:
+    A, alpha = split(theta)
+    return A * np.exp(-alpha * np.log(x[column]))
 
-    def loss(x: Inputs, theta: Array) -> Array:
-        *E, A, alpha = split(theta)
-        return A * np.exp(-alpha * np.log(x[column])) + (E[0] if floor else 0.0)
 
-    def jacobian(x: Inputs, theta: Array) -> tuple[Array, Array]:
-        *E, A, alpha = split(theta)
-        log_x = np.log(x[column])
-        power = np.exp(-alpha * log_x)
-        term = A * power
-        if floor:
-            return term + E[0], stack(np.ones_like(term), power, -term * log_x)
-        return term, stack(power, -term * log_x)
+def _jacobian(x: Inputs, theta: Array, column: str) -> tuple[Array, Array]:
+    A, alpha = split(theta)
+    log_x = np.log(x[column])
+    power = np.exp(-alpha * log_x)
+    loss = A * power
+    return loss, stack(power, -log_x * loss)
 
-    E = (Coef("E", "irreducible loss [target unit]", starts=(0.1, 5.0)),) if floor else ()
+
+def _loss_floor(x: Inputs, theta: Array, column: str) -> Array:
+    E, A, alpha = split(theta)
+    return E + A * np.exp(-alpha * np.log(x[column]))
+
+
+def _jacobian_floor(x: Inputs, theta: Array, column: str) -> tuple[Array, Array]:
+    E, A, alpha = split(theta)
+    log_x = np.log(x[column])
+    power = np.exp(-alpha * log_x)
+    term = A * power
+    return E + term, stack(np.ones_like(term), power, -log_x * term)
+
+
+def power_law(name: str, column: str, letter: str, what: str, *, floor: bool, domain: str, source: str) -> Law:
+    """L = A x^-alpha, or L = E + A x^-alpha with `floor`, of the column `column` written `letter` in the equation."""
+    E = Coef("E", "irreducible loss [target unit]", starts=(0.1, 5.0))
+    rest = (
+        Coef("A", f"loss above the floor at {letter} = 1 [target unit]", starts=(1e0, 1e6)),
+        Coef("alpha", f"exponent of {what}", starts=(0.02, 1.5)),
+    )
     return Law(
-        name=f"power_{letter.lower()}" + ("_floor" if floor else ""),
-        title=f"Power law in {words}" + (" with a floor" if floor else ""),
-        equation=f"L({letter}) = " + ("E + " if floor else "") + f"A / {letter}^alpha",
-        latex=rf"L({letter}) = " + ("E + " if floor else "") + rf"\frac{{A}}{{{letter}^{{\alpha}}}}",
+        name=name,
+        title=f"Power law of {what}{' with a floor' if floor else ''}",
+        equation=f"L({letter}) = {'E + ' if floor else ''}A / {letter}^alpha",
+        latex=rf"L({letter}) = {'E + ' if floor else ''}\frac{{A}}{{{letter}^{{\alpha}}}}",
         inputs=(column,),
-        coefs=(
-            *E,
-            Coef("A", f"amplitude at {letter} = 1 [target unit]", starts=(1e-1, 1e8)),
-            Coef("alpha", f"exponent of {words}", starts=(0.01, 1.5)),
-        ),
+        coefs=(E, *rest) if floor else rest,
         linear=("E", "A") if floor else ("A",),
-        formula=loss,
-        jacobian=jacobian,
-        domain=f"runs in which {words} is what limits the loss",
-        source="Hestness et al. 2017, arXiv:1712.00409; Kaplan et al. 2020, arXiv:2001.08361, eqs. 1.1 to 1.3"
-        + ("; with a floor: Henighan et al. 2020, arXiv:2010.14701" if floor else ""),
+        formula=partial(_loss_floor if floor else _loss, column=column),
+        jacobian=partial(_jacobian_floor if floor else _jacobian, column=column),
+        domain=domain,
+        source=source,
     )
 
 
-_AXES = (("N", "n_params", "model size"), ("D", "n_tokens", "data"), ("C", "flops", "compute"))
-POWER_LAWS = tuple(_power_law(*axis, floor=floor) for axis in _AXES for floor in (False, True))
+_SCALES = (
+    ("n", "n_params", "N", "model size", "data and training not limiting"),
+    ("d", "n_tokens", "D", "training tokens", "model size not limiting"),
+    ("c", "flops", "C", "training compute", "the compute-efficient frontier: the best run of each budget"),
+)
+POWER_LAWS = tuple(
+    power_law(
+        f"power_{suffix}{'_floor' if floor else ''}", column, letter, what, floor=floor,
+        domain=f"{domain}; {'to the irreducible floor' if floor else 'far above any floor'}",
+        source="Henighan et al. 2020, arXiv:2010.14701, eq. 1.1" if floor else "Kaplan et al. 2020, arXiv:2001.08361, eqs. 1.1-1.3",
+    )
+    for floor in (False, True)
+    for suffix, column, letter, what, domain in _SCALES
+)  # fmt: skip
+POWER_N, POWER_D, POWER_C, POWER_N_FLOOR, POWER_D_FLOOR, POWER_C_FLOOR = POWER_LAWS

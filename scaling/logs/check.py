@@ -86,7 +86,7 @@ def _check_loss(runs: pd.DataFrame, warn: Any) -> None:
         if known.sum() >= 5 and runs["flops"].nunique() > 1:
             ranks = np.corrcoef(runs["flops"][known].rank(), pd.Series(loss[known]).rank())
             if ranks[0, 1] > 0.3:
-                warn("loss_rises", f"The loss rises with compute (rank correlation {ranks[0, 1]:.2f}): is the column a score, or are groups mixed?")
+                warn("loss_rises", f"The loss rises with compute (rank correlation {ranks[0, 1]:.2f}): the column may be a score, or groups may be mixed.")
 
 
 def _check_groups(runs: pd.DataFrame, warn: Any) -> None:

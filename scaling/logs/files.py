@@ -315,7 +315,7 @@ def _delimited(text: str, name: str, digest: str, notes: list[tuple[str, str]]) 
             f"{named(name)} has no header: its first line is {quote(header_line[0], 60)}. Put column names there, such as n_params,n_tokens,loss."
         )
     unique, duplicated = _apart(header)
-    frame = _read_csv(body, name, delimiter, header_lines, unique, first_line)
+    frame = _read_csv(body, name, delimiter, unique, first_line)
     lines = _line_numbers(body, len(frame), header_lines, delimiter) + (first_line - 1)
     columns = _arrays(frame, unique)
     blank = np.ones(len(frame), dtype=bool)
@@ -347,7 +347,7 @@ def _is_number(text: str) -> bool:
     return text.lower() not in ("nan", "inf", "infinity")
 
 
-def _read_csv(body: str, name: str, delimiter: str, header_lines: int, columns: list[str], first_line: int) -> pd.DataFrame:
+def _read_csv(body: str, name: str, delimiter: str, columns: list[str], first_line: int) -> pd.DataFrame:
     def parse(**more: Any) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -368,13 +368,13 @@ def _read_csv(body: str, name: str, delimiter: str, header_lines: int, columns: 
 
     try:
         text_columns = {c: str for c in columns if LOSS_LIKE.search(c) or _NAME_LIKE.search(c)}
-        return parse(skiprows=header_lines, dtype=text_columns)
+        return parse(skiprows=1, dtype=text_columns)
     except pd.errors.EmptyDataError:
         raise RunsError(f"{named(name)} has a header ({quote(', '.join(columns), 80)}) but no rows.") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, OverflowError, ValueError) as error:
         trimmed = _without_trailing_delimiters(body, delimiter, len(columns))
         if trimmed is not None:
-            return _read_csv(trimmed, name, delimiter, header_lines, columns, first_line)
+            return _read_csv(trimmed, name, delimiter, columns, first_line)
         raise _ragged(body, name, delimiter, len(columns), first_line, error) from None
 
 

@@ -115,7 +115,7 @@ def read_runs(
         pieces.append(piece)
         units.setdefault(unit, table.name)
     if len({LOSS_UNITS[u].split(" (")[0] for u in units}) > 1:
-        listed = " and ".join(f"{LOSS_UNITS[u]} in {quote(name)}" for u, name in units.items())
+        listed = " and ".join(f"{LOSS_UNITS[u].split(' (')[0]} in {named(name)}" for u, name in units.items())
         raise RunsError(f"The files state their losses in different units ({listed}); read them apart, or say --loss-unit.")
     runs = _stack(pieces)
     if len(pieces) > 1 and "file" not in runs:
@@ -313,8 +313,6 @@ class _Cells:
 
     def shown(self, state: int | None = None) -> str:
         at = np.flatnonzero(self.states == state if state else self.states > 0)[:3]
-        if not len(at):
-            return "it is empty"
         return ", ".join(f"row {self.rows[i]} ({'empty' if self.texts[i] is None else quote(self.texts[i], 20)})" for i in at)
 
 
@@ -481,11 +479,11 @@ def _note_accounting(N: np.ndarray, D: np.ndarray, C: np.ndarray, known: np.ndar
         if abs(ratio - 1) > 0.1:
             name = getattr(accounting, "name", "the accounting given")
             message = f"flops is {ratio:.3g} times {name} (median of {int(known.sum())} rows)"
-            for power, hint in ((9, "billions (or flops in GFLOP)"), (6, "millions"), (12, "trillions"), (3, "thousands")):
+            for power, hint in ((9, "billions"), (6, "millions"), (12, "trillions"), (3, "thousands")):
                 if abs(math.log10(ratio) - power) < 0.3:
-                    message += f": are n_params or n_tokens in {hint}? Scale one with --column n_params=NAME*1e{power}"
+                    message += f", as if n_params or n_tokens were in {hint}; if so, scale it with --column n_params=NAME*1e{power}"
                 if abs(math.log10(ratio) + power) < 0.3:
-                    message += f": is flops in units of 1e{power} FLOPs? Scale it with --column flops=NAME*1e{power}"
+                    message += f", as if flops were in units of 1e{power} FLOPs; if so, scale it with --column flops=NAME*1e{power}"
             account.note("flops_not_6nd", message)
     sizes = N[np.isfinite(N) & (N > 0)]
     if len(sizes) and sizes.max() < 1e4:
@@ -621,7 +619,7 @@ def _note_values(runs: pd.DataFrame, target: str, unit: str, account: _Account) 
             account.note(
                 "loss_unit_suspect",
                 f"the largest loss, {largest:.4g}, is above {math.log(_LARGEST_VOCABULARY):.3g} nats (guessing among {_LARGEST_VOCABULARY:,} tokens): "
-                "is it in bits or perplexity? Say so with --loss-unit",
+                "it may be in bits or perplexity; if so, say --loss-unit bits or perplexity",
             )
     if not any(c in runs and runs[c].notna().any() for c in SCALES):
         account.note("no_scale", "neither n_params, n_tokens nor flops was found: map them with --column, or join them with --meta")

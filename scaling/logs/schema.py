@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -162,12 +163,16 @@ def missing_column(canonical: str, headers: Sequence[str], *, file: str, why: st
     shown = ", ".join(quote(h, 60) for h in headers[:12]) + (f" and {len(headers) - 12} more" if len(headers) > 12 else "")
     known = COLUMNS.get(canonical)
     what = f" ({known.meaning})" if known else ""
-    close = _closest(canonical, headers)
-    example = close or "NAME"
+    example = quote(_closest(canonical, headers) or "NAME", 60)
     return RunsError(
         f"{quote(file, 120)} has no column for {canonical}{what}{why}: it has {shown}. "
-        f"Map one with --column {canonical}={example} (in Python columns={{'{canonical}': {example!r}}})."
+        f"Map one with --column {_option(canonical, example[1:-1])} (in Python columns={{'{canonical}': {example}}})."
     )
+
+
+def _option(canonical: str, header: str) -> str:
+    """'loss=eval/loss' as it is typed in a shell."""
+    return shlex.quote(f"{canonical}={header}")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -221,7 +226,7 @@ def _best(canonical: str, headers: Sequence[str], file: str) -> Match | None:
         names = ", ".join(quote(m.header, 60) for m in best[:8]) + (f" and {len(best) - 8} more" if len(best) > 8 else "")
         raise RunsError(
             f"{quote(file, 120)} has {len(best)} columns that can be {canonical} ({COLUMNS[canonical].meaning}): {names}. "
-            f"Choose one with --column {canonical}={best[0].header}."
+            f"Choose one with --column {_option(canonical, quote(best[0].header, 60)[1:-1])}."
         )
     chosen = best[0]
     others = [m.header for m in candidates if m.header != chosen.header]

@@ -1,0 +1,247 @@
+"""The recommended interval of anything that follows from a fit, without resampling.
+
+Where errors are independent: the HC3 sandwich with Student's t. Where runs of one budget (or of another cluster) seem to
+share errors, that is where the restricted likelihood of a shared error peaks above zero: the mixed model of `shared`,
+averaged over its size. Both are one linearisation of the fit, so an interval costs a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import FitError
+from scaling.fitting.noise import log_compute
+from scaling.fitting.objective import robust_scale
+from scaling.fitting.result import PER_ROW, FitResult, FitStatus
+from scaling.fitting.solver import evaluate
+from scaling.laws.law import Array
+from scaling.uncertainty.shared import LEAST_WEIGHT, SharedErrors, cluster_budgets, shared_errors
+
+STEP = 1e-5  # of the central differences of a quantity, in working coordinates (logs): error 1e-10
+MOST_CLUSTERS_SHARE = 0.5  # clusters per run above which there is nothing shared to see
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Estimates (q,) with bounds low, high (q,) at `level`; `method` and `why` say how they were made."""
+
+    estimate: Array
+    low: Array
+    high: Array
+    level: float
+    method: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Linearised:
+    """A single fit around its optimum."""
+
+    result: FitResult
+    u: Array  # (p,)
+    dof: int
+    hc3: Array  # (p, p)
+    mixed: SharedErrors | None
+    clusters: str
+
+    @cached_property
+    def uses_mixed(self) -> bool:
+        return self.mixed is not None and self.mixed.p_value < 0.5  # the likelihood peaks at a shared error above zero
+
+    @property
+    def why(self) -> str:
+        if self.mixed is None:
+            return f"errors taken as independent: {self.clusters}"
+        if self.uses_mixed:
+            return (
+                f"runs of one {self.clusters} seem to share errors (standard deviation {self.mixed.tau:.2g}, p = {self.mixed.p_value:.2g}, "
+                f"{self.mixed.n_clusters} clusters)"
+            )
+        return f"no sign that runs of one {self.clusters} share errors ({self.mixed.n_clusters} clusters)"
+
+
+def linearise_fit(result: FitResult, clusters: str | Array | None = None) -> _Linearised:
+    """What every interval of a fit needs, computed once."""
+    if result.shape:
+        raise FitError("intervals are for one fit: take a group first, result.group(i).")
+    coordinates = result.coordinates
+    if not bool(np.isfinite(result.theta).all()) or result.status == FitStatus.TOO_FEW_RUNS:
+        raise FitError(f"there is no estimate to put an interval around: {result.message}")
+    u = coordinates.to_working(result.theta)
+    dof = max(int(result.n_runs) - len(u), 1)
+    if result.problem is None:
+        return _Linearised(result, u, dof, result.covariance, None, "the runs are not at hand (a loaded fit)")
+    problem = result.problem
+    residual, jac = (a[0] for a in evaluate(coordinates, result.objective, problem, u[None]))
+    weights = problem.weights[0]
+    words, labels = _labels(result, clusters)
+    if labels is None:
+        return _Linearised(result, u, dof, result.covariance, None, words)
+    majoriser = np.broadcast_to(result.objective.majoriser(residual, result.delta), residual.shape)
+    sigma2 = _noise_variance(residual, weights, dof)
+    keep = weights > 0
+    labels = np.unique(labels[keep], return_inverse=True)[1]
+    mixed = shared_errors(residual[keep], jac[:, keep], (sigma2 / np.maximum(majoriser, LEAST_WEIGHT))[keep], labels)
+    return _Linearised(result, u, dof, result.covariance, mixed, words)
+
+
+def interval(
+    result: FitResult,
+    quantity: Callable[[Array], Array] | str | None = None,
+    level: float = 0.95,
+    *,
+    method: str = "recommended",
+    clusters: str | Array | None = None,
+    log: bool = False,
+) -> Interval:
+    """An interval for coefficients or for anything derived from them.
+
+    Parameters
+    ----------
+    result : a single fit with its runs (or a loaded one: HC3 only), or a bootstrap of one (quantiles of the resamples).
+    quantity : function of theta (..., P) returning (...) or (..., q); the name of a derived quantity or coefficient of
+        the law; None for all coefficients, whose intervals are symmetric in working coordinates (logs).
+    method : "recommended", "hc3" or "mixed".
+    clusters : column (or labels) of runs that may share errors; default: compute budgets, found from the FLOPs.
+    log : symmetric in the log of the quantity (for positive ones such as model sizes).
+    """
+    if not 0 < level < 1:
+        raise FitError(f"level must lie between 0 and 1 (0.95 is 95 %), not {level}.")
+    if method not in ("recommended", "hc3", "mixed"):
+        raise FitError(f"unknown method {method!r}; choose recommended, hc3 or mixed.")
+    function = _quantity(result, quantity)
+    if result.of is not None:
+        values = function(result.theta[result.converged])
+        low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        point = np.atleast_1d(function(result.of.theta))
+        return Interval(point, np.atleast_1d(low), np.atleast_1d(high), level, "resamples", f"{len(values)} resamples")
+    local = linearise_fit(result, clusters)
+    mixed = local.mixed if method == "mixed" or (method == "recommended" and local.uses_mixed) else None
+    if method == "mixed" and mixed is None:
+        raise FitError(f"the mixed model needs clusters of runs: {local.why}.")
+    return _interval(local, function, level, mixed, quantity is None, log)
+
+
+def draws(
+    result: FitResult, n: int = 1000, rng: int | np.random.Generator = 0, clusters: str | Array | None = None
+) -> FitResult:
+    """Coefficients drawn from the recommended uncertainty of a single fit, in the shape of a bootstrap.
+
+    Everything that takes resamples (allocation, plans, scores) takes these: theta (n, P), `of` the fit. Heavy-tailed as
+    Student's t with the fit's degrees of freedom; where errors are shared, each draw has its own size of shared error.
+    """
+    generator = np.random.default_rng(rng)
+    local = linearise_fit(result, clusters)
+    p = len(local.u)
+    heavy = np.sqrt(local.dof / generator.chisquare(local.dof, n))[:, None]
+    normal = generator.standard_normal((n, p))
+    if local.uses_mixed and local.mixed is not None:
+        centre, covariance = local.u + local.mixed.shift, local.mixed.covariance
+    else:
+        centre, covariance = local.u, local.hc3
+    values, vectors = np.linalg.eigh(np.nan_to_num(covariance))
+    u = centre + heavy * (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    theta = result.coordinates.to_theta(u)[0]
+    seed = int(rng) if isinstance(rng, int | np.integer) else None
+    same: dict[str, Any] = {
+        name: np.broadcast_to(np.asarray(getattr(result, name)), (n, *np.shape(getattr(result, name))))
+        for name in PER_ROW
+    }
+    same["status"] = np.full(n, FitStatus.CONVERGED, dtype=object)
+    return replace(result, **(same | {"theta": theta}), of=result, seed=seed, problem=None)
+
+
+def _interval(
+    local: _Linearised,
+    function: Callable[[Array], Array],
+    level: float,
+    mixed: SharedErrors | None,
+    coefs: bool,
+    log: bool,
+) -> Interval:
+    from scipy.special import stdtrit
+
+    coordinates = local.result.coordinates
+    u = local.u + mixed.shift if mixed is not None else local.u
+    covariance = mixed.covariance if mixed is not None else local.hc3
+    name, why = ("mixed model", local.why) if mixed is not None else ("HC3 sandwich, Student t", local.why)
+
+    def at(v: Array) -> Array:
+        value = np.asarray(function(coordinates.to_theta(v)[0]))
+        return np.log(value) if log else value
+
+    def half_width(gradient: Array) -> Array:
+        sd = np.sqrt(np.maximum(np.einsum("qp,ps,qs->q", gradient, covariance, gradient), 0.0))
+        dof = (
+            mixed.degrees_of_freedom(gradient, local.dof)
+            if mixed is not None
+            else np.full(len(gradient), float(local.dof))
+        )
+        return stdtrit(dof, 0.5 + level / 2) * sd
+
+    if coefs:  # symmetric in working coordinates
+        half = half_width(np.eye(len(u)))
+        half = np.where(half == 0, np.nan, half)  # held at a bound: open
+        theta = coordinates.to_theta(u)[0]
+        ends = np.sort(np.stack([coordinates.to_theta(u - half)[0], coordinates.to_theta(u + half)[0]]), axis=0)
+        return Interval(theta, ends[0], ends[1], level, name, why)
+    steps = STEP * np.eye(len(u))
+    ahead, behind = at(u + steps), at(u - steps)  # (p, q) or (p,)
+    gradient = ((ahead - behind) / (2 * STEP)).reshape(len(u), -1).T
+    estimate = np.atleast_1d(at(u))
+    half = half_width(gradient)
+    low, high = estimate - half, estimate + half
+    if log:
+        estimate, low, high = np.exp(estimate), np.exp(low), np.exp(high)
+    return Interval(estimate, low, high, level, name, why)
+
+
+def _quantity(result: FitResult, quantity: Callable[[Array], Array] | str | None) -> Callable[[Array], Array]:
+    if quantity is None:
+        return lambda theta: theta
+    if callable(quantity):
+        return quantity
+    if quantity in result.law.derived:
+        return result.law.derived[quantity]
+    if quantity in result.law.coef_names:
+        index = result.law.coef_names.index(quantity)
+        return lambda theta: theta[..., index]
+    known = ", ".join([*result.law.coef_names, *result.law.derived])
+    raise FitError(
+        f"law {result.law.name!r} has no quantity {quantity!r}; it has {known}, or give a function of theta."
+    )
+
+
+def _labels(result: FitResult, clusters: str | Array | None) -> tuple[str, Array | None]:
+    """Words for the clusters and a label per run, or None when there is nothing to see."""
+    n = result.problem.n_points if result.problem is not None else 0
+    if isinstance(clusters, str):
+        if result.runs is None or clusters not in result.runs:
+            raise FitError(f"there is no column {clusters!r} to find clusters of runs by.")
+        words, labels = clusters, np.unique(result.runs[clusters].to_numpy().astype(str), return_inverse=True)[1]
+    elif clusters is not None:
+        words, labels = "cluster", np.unique(np.asarray(clusters), return_inverse=True)[1]
+        if len(labels) != n:
+            raise FitError(f"clusters must label {n} runs, not {len(labels)}.")
+    else:
+        assert result.problem is not None
+        words, labels = "budget", cluster_budgets(np.exp(log_compute(result.problem.x, result.problem.y)))
+    count = int(labels.max()) + 1
+    if count < 3 or count > MOST_CLUSTERS_SHARE * n:
+        return f"{count} {words}s among {n} runs are too {'few' if count < 3 else 'many'} to see shared errors", None
+    return words, labels
+
+
+def _noise_variance(residual: Array, weights: Array, dof: int) -> Array:
+    """Each run's own error variance (n,), from a robust scale; infinite for runs without weight."""
+    n = np.count_nonzero(weights)
+    with np.errstate(divide="ignore"):
+        spread = 1.0 / np.sqrt(weights)  # a robust fit's weights carry each run's relative noise
+    standardised = np.where(weights > 0, residual / np.where(weights > 0, spread, 1.0), 0.0)
+    sigma = robust_scale(standardised[None], (weights > 0).astype(float)[None])[0] * np.sqrt(n / dof)
+    return np.square(np.maximum(sigma, 1e-150) * spread)
