@@ -1,9 +1,9 @@
 """Fit scaling laws to logged training runs, say how sure each number is, and turn a law into a plan.
 
-    runs = scaling.read_runs("runs.csv")
-    result = scaling.fit("chinchilla", runs)
-    draws = scaling.bootstrap(result)
-    scaling.plan(scaling.allocate(draws, flops="1e21"), accelerator="H100-SXM", count=256, mfu=0.4)
+runs = scaling.read_runs("runs.csv")
+result = scaling.fit("chinchilla", runs)
+draws = scaling.bootstrap(result)
+scaling.plan(scaling.allocate(draws, flops="1e21"), accelerator="H100-SXM", count=256, mfu=0.4)
 """
 
 from __future__ import annotations

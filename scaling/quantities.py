@@ -17,9 +17,24 @@ from scaling.errors import QuantityError
 _LONGEST = 80  # characters; nothing that people write as one quantity is longer
 
 _POWERS = {"k": 3, "K": 3, "M": 6, "B": 9, "G": 9, "T": 12, "P": 15}
-_POWER_WORDS = {"thousand": 3, "million": 6, "mn": 6, "billion": 9, "bn": 9, "trillion": 12, "tn": 12, "quadrillion": 15}
+_POWER_WORDS = {
+    "thousand": 3,
+    "million": 6,
+    "mn": 6,
+    "billion": 9,
+    "bn": 9,
+    "trillion": 12,
+    "tn": 12,
+    "quadrillion": 15,
+}
 _FLOP_POWERS = {**_POWERS, "E": 18, "Z": 21, "Y": 24}
-_LOOKALIKES = {"m": ("M", "million"), "b": ("B", "billion"), "t": ("T", "trillion"), "g": ("G", "giga"), "p": ("P", "peta")}
+_LOOKALIKES = {
+    "m": ("M", "million"),
+    "b": ("B", "billion"),
+    "t": ("T", "trillion"),
+    "g": ("G", "giga"),
+    "p": ("P", "peta"),
+}
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
     **dict.fromkeys(("min", "mins", "minute", "minutes"), 60),
@@ -60,13 +75,16 @@ _KINDS = {
 _DIGITS = r"(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+)"
 _NUMBER = re.compile(rf"(?P<sign>[+-]?)\s*(?P<mantissa>{_DIGITS})(?:[eE](?P<exp>[+-]?\d+))?\s*(?P<unit>.*)", re.ASCII)
 _TIMES_TEN = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?:(?P<mantissa>{_DIGITS})\s*[x*]\s*)?10\s*(?:\^|\*\*)\s*(?P<exp>[+-]?\d+)\s*(?P<unit>.*)", re.ASCII
+    rf"(?P<sign>[+-]?)\s*(?:(?P<mantissa>{_DIGITS})\s*[x*]\s*)?10\s*(?:\^|\*\*)\s*(?P<exp>[+-]?\d+)\s*(?P<unit>.*)",
+    re.ASCII,
 )
 _TIME_PART = re.compile(rf"\s*({_DIGITS})(?:[eE]([+-]?\d+))?\s*([A-Za-z]*)", re.ASCII)
 _GROUPED = re.compile(r"(?<![\d,.])(?:\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?|\d{1,3}(?:,\d{3})+\.\d+)(?![\d,])", re.ASCII)
 _ONE_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d+)(?![\d.,])", re.ASCII)
 _PF_DAYS = re.compile(r"(?:PF|petaflops?(?:/s)?)[-\s]?days?", re.IGNORECASE)
-_TIDY = str.maketrans({"\N{MINUS SIGN}": "-", "\N{MULTIPLICATION SIGN}": "x", "\N{NO-BREAK SPACE}": " ", "\u202f": " ", "\u2009": " "})
+_TIDY = str.maketrans(
+    {"\N{MINUS SIGN}": "-", "\N{MULTIPLICATION SIGN}": "x", "\N{NO-BREAK SPACE}": " ", "\u202f": " ", "\u2009": " "}
+)
 
 
 def parse_quantity(value: object, kind: str = "count", *, name: str = "", zero: bool = False) -> float:
@@ -152,11 +170,15 @@ def _checked(number: float, value: object, spec: _Kind, zero: bool) -> float:
     if math.isnan(number):
         raise QuantityError(f"{shown} is not a number; write {spec.examples}.")
     if math.isinf(number):
-        raise QuantityError(f"{shown} is too large to be {spec.what} (a number ends at 1.8e308); write {spec.examples}.")
+        raise QuantityError(
+            f"{shown} is too large to be {spec.what} (a number ends at 1.8e308); write {spec.examples}."
+        )
     if spec.signed:
         return number
     if number < 0 or (number == 0 and not zero):
-        raise QuantityError(f"{shown} is not {'zero or more' if zero else 'positive'}; write {spec.what} such as {spec.examples}.")
+        raise QuantityError(
+            f"{shown} is not {'zero or more' if zero else 'positive'}; write {spec.what} such as {spec.examples}."
+        )
     if number > spec.at_most:
         raise QuantityError(f"{shown} is not {spec.what}; write {spec.examples}.")
     return number
@@ -183,7 +205,9 @@ def _parse(raw: str, kind: str, spec: _Kind) -> float:
             raise QuantityError(f"{quote(raw)} is money, not {spec.what}; write {spec.examples}.")
         raise QuantityError(f"{quote(raw)} is not {spec.what}; write {spec.examples}.")
     if re.match(r"\d", match["unit"]):
-        raise QuantityError(f"{quote(raw)} has a space inside a number; write {re.sub(r'(?<=[0-9]) +(?=[0-9])', '', text)}.")
+        raise QuantityError(
+            f"{quote(raw)} has a space inside a number; write {re.sub(r'(?<=[0-9]) +(?=[0-9])', '', text)}."
+        )
     if re.match(r"\.\d", match["unit"]):
         raise QuantityError(f"{quote(raw)} has two decimal points; write {spec.examples}.")
     mantissa, exponent = (match["mantissa"] or "1").replace("_", ""), int(match["exp"] or 0)
@@ -227,7 +251,9 @@ def _unit(unit: str, raw: str, match: re.Match[str], kind: str, spec: _Kind) -> 
             return _FLOP_POWERS.get(flop[1], 0), 1.0
         if unit in ("E", "Z", "Y"):
             plain = f"{match['mantissa'] or 1}e{int(match['exp'] or 0) + _FLOP_POWERS[unit]}"
-            raise QuantityError(f"{quote(raw)} can be read as an unfinished power of ten; write {plain} or {number} {unit}FLOP.")
+            raise QuantityError(
+                f"{quote(raw)} can be read as an unfinished power of ten; write {plain} or {number} {unit}FLOP."
+            )
     head, _, noun = unit.partition(" ")
     for known in sorted(spec.nouns, key=len, reverse=True):
         if unit.lower() == known:
@@ -262,11 +288,15 @@ def _parse_time(text: str, raw: str, spec: _Kind) -> float:
                 raise QuantityError(f"{quote(raw)} has no unit of time; write {spec.examples}.")
             return sign * number
         if unit in ("m", "M", "mo", "month", "months"):
-            raise QuantityError(f"{quote(raw)} can be read as minutes or months; write {part[1]}min, or the number of days.")
+            raise QuantityError(
+                f"{quote(raw)} can be read as minutes or months; write {part[1]}min, or the number of days."
+            )
         if unit.lower() not in _SECONDS:
             raise QuantityError(f"{quote(raw)} ends in {quote(unit)}, which is no unit of time; write {spec.examples}.")
         size = _SECONDS[unit.lower()]
-        total += number if size == spec.seconds_per_unit else number * size / spec.seconds_per_unit  # no rounding in its own unit
+        total += (
+            number if size == spec.seconds_per_unit else number * size / spec.seconds_per_unit
+        )  # no rounding in its own unit
     return sign * total
 
 

@@ -216,7 +216,11 @@ def test_any_text_is_a_number_or_a_sentence(text, kind):
     assert is_number_or_sentence(number_or_sentence(text, kind))
 
 
-@given(text=st.from_regex(r"[-+$]?[0-9]{0,3}[,._]?[0-9]{1,3}[,. ]?[0-9]{0,3}(e[0-9]{1,4})?[kMBTGPEZbmtdh%]{0,2}", fullmatch=True))
+@given(
+    text=st.from_regex(
+        r"[-+$]?[0-9]{0,3}[,._]?[0-9]{1,3}[,. ]?[0-9]{0,3}(e[0-9]{1,4})?[kMBTGPEZbmtdh%]{0,2}", fullmatch=True
+    )
+)
 def test_anything_like_a_number_is_read_or_refused_with_words(text):
     for kind in KINDS:
         assert is_number_or_sentence(number_or_sentence(text, kind))
@@ -224,4 +228,6 @@ def test_anything_like_a_number_is_read_or_refused_with_words(text):
 
 def test_quantities_load_neither_numpy_nor_pandas():
     code = "import sys, scaling.quantities; print([m for m in ('numpy', 'pandas', 'scipy') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -51,7 +51,33 @@ FINAL_LR = 0.05  # of the peak, at the end of the cosine
 RECIPE = 1  # raise when training changes: finished runs of an older recipe are then not reused
 
 BUDGETS = (1e10, 10**10.5, 1e11, 10**11.5, 1e12, 10**12.5, 1e13)
-WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512, 640, 768, 1024)
+WIDTHS = (
+    8,
+    12,
+    16,
+    20,
+    24,
+    28,
+    32,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    112,
+    128,
+    160,
+    192,
+    224,
+    256,
+    320,
+    384,
+    512,
+    640,
+    768,
+    1024,
+)
 COLUMNS = (
     "run", "step", "n_params", "n_params_non_embedding", "n_tokens", "flops", "train_loss", "loss", "lr",
     "batch_tokens", "seed", "budget", "wall_time_s",

@@ -89,7 +89,9 @@ def _one_scale(suffix: str, column: str, letter: str, what: str, unit: str, equa
     )  # fmt: skip
 
 
-KAPLAN_N = _one_scale("n", "n_params", "N", "model size", "parameters", "eq. 1.1", "trained to convergence on ample data")
+KAPLAN_N = _one_scale(
+    "n", "n_params", "N", "model size", "parameters", "eq. 1.1", "trained to convergence on ample data"
+)
 KAPLAN_D = _one_scale("d", "n_tokens", "D", "data", "tokens", "eq. 1.2", "large models, stopped early, D unique tokens")
 KAPLAN_C = _one_scale(
     "c", "flops", "C", "compute", "FLOPs", "eq. 1.3", "best run of each budget; C at a batch far below critical (see min_flops)"

@@ -1,4 +1,4 @@
-"""One power of one scale, with and without a floor."""
+"""Powers of the scales: one power with and without a floor, and a product of powers (the form of many tuning rules)."""
 
 from __future__ import annotations
 
@@ -35,40 +35,89 @@ def _jacobian_floor(x: Inputs, theta: Array, column: str) -> tuple[Array, Array]
     return E + term, stack(np.ones_like(term), power, -log_x * term)
 
 
-def power_law(name: str, column: str, letter: str, what: str, *, floor: bool, domain: str, source: str) -> Law:
-    """L = A x^-alpha, or L = E + A x^-alpha with `floor`, of the column `column` written `letter` in the equation."""
-    E = Coef("E", "irreducible loss [target unit]", starts=(0.1, 5.0))
-    rest = (
-        Coef("A", f"loss above the floor at {letter} = 1 [target unit]", starts=(1e0, 1e6)),
-        Coef("alpha", f"exponent of {what}", starts=(0.02, 1.5)),
-    )
+def _power_law(letter: str, column: str, what: str, floor: bool, domain: str) -> Law:
+    """The power law in one column; `letter` names it in equations."""
+    E = (Coef("E", "irreducible loss [target unit]", starts=(0.1, 5.0)),) if floor else ()
     return Law(
-        name=name,
-        title=f"Power law of {what}{' with a floor' if floor else ''}",
+        name=f"power_{letter.lower()}{'_floor' if floor else ''}",
+        title=f"Power law in {what}{' with a floor' if floor else ''}",
         equation=f"L({letter}) = {'E + ' if floor else ''}A / {letter}^alpha",
         latex=rf"L({letter}) = {'E + ' if floor else ''}\frac{{A}}{{{letter}^{{\alpha}}}}",
         inputs=(column,),
-        coefs=(E, *rest) if floor else rest,
+        coefs=(
+            *E,
+            Coef("A", f"reducible loss at {letter} = 1 [target unit]", starts=(1e-1, 1e8)),
+            Coef("alpha", f"exponent of {what}", starts=(0.01, 1.5)),
+        ),
         linear=("E", "A") if floor else ("A",),
         formula=partial(_loss_floor if floor else _loss, column=column),
         jacobian=partial(_jacobian_floor if floor else _jacobian, column=column),
+        domain=f"runs in which {what} is what limits the loss ({domain}){'' if floor else ', far above any floor'}",
+        source="Hestness et al. 2017, arXiv:1712.00409; Kaplan et al. 2020, arXiv:2001.08361, eqs. 1.1 to 1.3"
+        + ("; with a floor: Henighan et al. 2020, arXiv:2010.14701, eq. 1.1" if floor else ""),
+    )
+
+
+_AXES = (
+    ("N", "n_params", "model size", "ample data and training"),
+    ("D", "n_tokens", "data", "models large enough for it"),
+    ("C", "flops", "compute", "the best run of each budget"),
+)
+POWER_LAWS = tuple(
+    _power_law(letter, column, what, floor, domain) for letter, column, what, domain in _AXES for floor in (False, True)
+)
+
+
+def _product(x: Inputs, theta: Array, columns: tuple[str, ...], signs: tuple[int, ...]) -> Array:
+    k, *powers = split(theta)
+    return k * np.exp(sum(s * p * np.log(x[c]) for p, c, s in zip(powers, columns, signs, strict=True)))
+
+
+def _product_jacobian(x: Inputs, theta: Array, columns: tuple[str, ...], signs: tuple[int, ...]) -> tuple[Array, Array]:
+    k, *powers = split(theta)
+    slopes = [s * np.log(x[c]) for c, s in zip(columns, signs, strict=True)]
+    unit = np.exp(sum(p * slope for p, slope in zip(powers, slopes, strict=True)))
+    value = k * unit
+    return value, stack(unit, *(value * slope for slope in slopes))
+
+
+def product_law(
+    name: str,
+    target: str,
+    factors: tuple[tuple[str, str, str, int, tuple[float, float]], ...],
+    *,
+    title: str,
+    amplitude: tuple[str, str],
+    domain: str,
+    source: str,
+    letters: tuple[str, str] = ("y", "y"),
+) -> Law:
+    """y = k x1^p1 x2^p2 ...: an amplitude times a power of each column.
+
+    factors : (column, letter, coefficient, sign, starts) each; sign -1 writes x^-p. An exponent whose starts include a
+        negative value is free, any other is positive.
+    amplitude : name and meaning of k. letters : the target in the equation and in LaTeX.
+    """
+    columns, signs = tuple(f[0] for f in factors), tuple(f[3] for f in factors)
+    plain = " ".join(f"{letter}^{'-' if sign < 0 else ''}{coef}" for _, letter, coef, sign, _ in factors)
+    latex = r"\,".join(f"{letter}^{{{'-' if sign < 0 else ''}{coef}}}" for _, letter, coef, sign, _ in factors)
+    return Law(
+        name=name,
+        title=title,
+        equation=f"{letters[0]} = {amplitude[0]} {plain}",
+        latex=rf"{letters[1]} = {amplitude[0]}\,{latex}",
+        inputs=columns,
+        target=target,
+        coefs=(
+            Coef(amplitude[0], amplitude[1], starts=(1e-8, 1e10)),
+            *(
+                Coef(coef, f"exponent of {letter}", starts=starts, lower=-np.inf if starts[0] < 0 else 0.0)
+                for _, letter, coef, _, starts in factors
+            ),
+        ),
+        linear=(amplitude[0],),
+        formula=partial(_product, columns=columns, signs=signs),
+        jacobian=partial(_product_jacobian, columns=columns, signs=signs),
         domain=domain,
         source=source,
     )
-
-
-_SCALES = (
-    ("n", "n_params", "N", "model size", "data and training not limiting"),
-    ("d", "n_tokens", "D", "training tokens", "model size not limiting"),
-    ("c", "flops", "C", "training compute", "the compute-efficient frontier: the best run of each budget"),
-)
-POWER_LAWS = tuple(
-    power_law(
-        f"power_{suffix}{'_floor' if floor else ''}", column, letter, what, floor=floor,
-        domain=f"{domain}; {'to the irreducible floor' if floor else 'far above any floor'}",
-        source="Henighan et al. 2020, arXiv:2010.14701, eq. 1.1" if floor else "Kaplan et al. 2020, arXiv:2001.08361, eqs. 1.1-1.3",
-    )
-    for floor in (False, True)
-    for suffix, column, letter, what, domain in _SCALES
-)  # fmt: skip
-POWER_N, POWER_D, POWER_C, POWER_N_FLOOR, POWER_D_FLOOR, POWER_C_FLOOR = POWER_LAWS

@@ -26,7 +26,10 @@ def check_runs(runs: pd.DataFrame) -> list[dict[str, str]]:
         warnings.append({"code": code, "message": message})
 
     if len(runs) < _FEW_RUNS:
-        warn("few_runs", f"There {'is' if len(runs) == 1 else 'are'} only {len(runs)} run{'s' if len(runs) != 1 else ''}: a law of three to five coefficients needs {_FEW_RUNS} or more.")
+        warn(
+            "few_runs",
+            f"There {'is' if len(runs) == 1 else 'are'} only {len(runs)} run{'s' if len(runs) != 1 else ''}: a law of three to five coefficients needs {_FEW_RUNS} or more.",
+        )
     N, D, C = (_positive(runs, c) for c in SCALES)
     _check_scales(N, D, C, warn)
     _check_loss(runs, warn)
@@ -59,15 +62,27 @@ def _check_scales(N: np.ndarray, D: np.ndarray, C: np.ndarray, warn: Any) -> Non
             continue
         n_distinct = _distinct(values)
         if n_distinct < 3:
-            warn(f"few_{code}", f"{column} takes only {n_distinct} value{'s' if n_distinct > 1 else ''}: its exponent cannot be told from the floor; three or more are needed.")
+            warn(
+                f"few_{code}",
+                f"{column} takes only {n_distinct} value{'s' if n_distinct > 1 else ''}: its exponent cannot be told from the floor; three or more are needed.",
+            )
         elif _spread(values) < math.log(10):
-            warn(f"narrow_{code}", f"{column} spans a factor of {math.exp(_spread(values)):.2g}, less than ten: its exponent will be poorly determined.")
+            warn(
+                f"narrow_{code}",
+                f"{column} spans a factor of {math.exp(_spread(values)):.2g}, less than ten: its exponent will be poorly determined.",
+            )
     if (~np.isnan(C)).sum() >= 2 and _spread(C) < 0.1:
-        warn("one_budget", f"All runs have one compute budget ({format_quantity(float(np.nanmedian(C)), 'flops')} FLOPs): the best split at this budget can be found, a trend over budgets cannot.")
+        warn(
+            "one_budget",
+            f"All runs have one compute budget ({format_quantity(float(np.nanmedian(C)), 'flops')} FLOPs): the best split at this budget can be found, a trend over budgets cannot.",
+        )
     if len(N) and len(D):
         ratio = D / N
         if (~np.isnan(ratio)).sum() >= 2 and _spread(ratio) < 0.3 and max(_spread(N), _spread(D)) >= 0.3:
-            warn("one_ratio", f"All runs have about {float(np.nanmedian(ratio)):.3g} tokens per parameter: the effects of model size and data cannot be told apart.")
+            warn(
+                "one_ratio",
+                f"All runs have about {float(np.nanmedian(ratio)):.3g} tokens per parameter: the effects of model size and data cannot be told apart.",
+            )
 
 
 def _check_loss(runs: pd.DataFrame, warn: Any) -> None:
@@ -80,13 +95,19 @@ def _check_loss(runs: pd.DataFrame, warn: Any) -> None:
     if scales:
         double = int(runs.duplicated(subset=[*scales, "loss"]).sum())
         if double:
-            warn("duplicates", f"{double} row{'s repeat' if double > 1 else ' repeats'} another in n_params, n_tokens, flops and loss: counted twice, they make intervals too narrow.")
+            warn(
+                "duplicates",
+                f"{double} row{'s repeat' if double > 1 else ' repeats'} another in n_params, n_tokens, flops and loss: counted twice, they make intervals too narrow.",
+            )
     if "flops" in runs and len(loss) >= 5 and np.ptp(loss) > 0:
         known = runs["flops"].notna().to_numpy()
         if known.sum() >= 5 and runs["flops"].nunique() > 1:
             ranks = np.corrcoef(runs["flops"][known].rank(), pd.Series(loss[known]).rank())
             if ranks[0, 1] > 0.3:
-                warn("loss_rises", f"The loss rises with compute (rank correlation {ranks[0, 1]:.2f}): the column may be a score, or groups may be mixed.")
+                warn(
+                    "loss_rises",
+                    f"The loss rises with compute (rank correlation {ranks[0, 1]:.2f}): the column may be a score, or groups may be mixed.",
+                )
 
 
 def _check_groups(runs: pd.DataFrame, warn: Any) -> None:
@@ -97,7 +118,10 @@ def _check_groups(runs: pd.DataFrame, warn: Any) -> None:
         values = runs[column].dropna().unique()
         if 2 <= len(values) <= max(2, len(runs) // 4):
             shown = ", ".join(quote(v, 30) for v in values[:3]) + (", ..." if len(values) > 3 else "")
-            warn("several_groups", f"Column {quote(column)} has {len(values)} values ({shown}): if their losses are not comparable, fit each with --by {column}.")
+            warn(
+                "several_groups",
+                f"Column {quote(column)} has {len(values)} values ({shown}): if their losses are not comparable, fit each with --by {column}.",
+            )
 
 
 def describe_read(runs: pd.DataFrame) -> str:
@@ -108,19 +132,36 @@ def describe_read(runs: pd.DataFrame) -> str:
     files, counts = read["files"], read["n_rows"]
     named = ", ".join(f["name"] for f in files[:3]) + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
     n_runs = read["reduced"]["runs"]
-    lines = [f"{named}: {counts['read']} rows read, {counts['used']} used ({n_runs} run{'s' if n_runs != 1 else ''})", ""]
+    lines = [
+        f"{named}: {counts['read']} rows read, {counts['used']} used ({n_runs} run{'s' if n_runs != 1 else ''})",
+        "",
+    ]
     lines += _columns_table(runs, read)
     others = [str(c) for c in runs if c not in COLUMNS]
     if others:
-        lines += ["", "other columns: " + ", ".join(quote(c, 40) for c in others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")]
+        lines += [
+            "",
+            "other columns: "
+            + ", ".join(quote(c, 40) for c in others[:10])
+            + (f" and {len(others) - 10} more" if len(others) > 10 else ""),
+        ]
     reduced = read["reduced"]
     if reduced["final"] and reduced["rows"] > reduced["runs"]:
-        lines += ["", f"training curves: {reduced['rows']} rows of {n_runs} run{'s' if n_runs != 1 else ''}; the last row of each run (by {reduced['by']}) is used"]
+        lines += [
+            "",
+            f"training curves: {reduced['rows']} rows of {n_runs} run{'s' if n_runs != 1 else ''}; the last row of each run (by {reduced['by']}) is used",
+        ]
     if read["dropped"]:
         lines += ["", "dropped"]
-        lines += [f"  {d['count']:>6}  {d['reason']}: {', '.join(d['examples'][:3])}{', ...' if d['count'] > 3 else ''}" for d in read["dropped"]]
+        lines += [
+            f"  {d['count']:>6}  {d['reason']}: {', '.join(d['examples'][:3])}{', ...' if d['count'] > 3 else ''}"
+            for d in read["dropped"]
+        ]
     said = {d["code"] for d in read["dropped"]}
-    for title, entries in (("notes", [n for n in read["notes"] if n["code"] not in said]), ("design", check_runs(runs))):
+    for title, entries in (
+        ("notes", [n for n in read["notes"] if n["code"] not in said]),
+        ("design", check_runs(runs)),
+    ):
         if entries:
             lines += ["", title, *(f"  {e['code']}: {e['message']}" for e in entries)]
     return "\n".join(lines)
@@ -132,21 +173,35 @@ def _columns_table(runs: pd.DataFrame, read: dict[str, Any]) -> list[str]:
         if name not in runs:
             continue
         source = read["mapping"].get(name)
-        origin = "-" if source is None else source["column"] + (f" x {format_quantity(source['factor'], 'number')}" if source["factor"] != 1 else "")
+        origin = (
+            "-"
+            if source is None
+            else source["column"]
+            + (f" x {format_quantity(source['factor'], 'number')}" if source["factor"] != 1 else "")
+        )
         filled = read["filled"].get(name)
         if filled:
             origin = f"computed ({read['flops_accounting']})" + (f" and {origin}" if source else "")
         if name == "run":
             per_file = any(n["code"] == "one_run_per_file" for n in read["notes"])
             count = runs["run"].nunique()
-            rows.append((name, origin if source else "the file's name" if per_file else "each row", "", f"{count} name{'s' if count != 1 else ''}"))
+            rows.append(
+                (
+                    name,
+                    origin if source else "the file's name" if per_file else "each row",
+                    "",
+                    f"{count} name{'s' if count != 1 else ''}",
+                )
+            )
             continue
         values = runs[name].to_numpy(dtype=float)
         known = values[np.isfinite(values)]
         kind = column.kind if column.kind != "text" else "number"
         span = "no values"
         if len(known):
-            low, high = (format_quantity(v, kind, digits=4 if kind == "loss" else 3) for v in (known.min(), known.max()))
+            low, high = (
+                format_quantity(v, kind, digits=4 if kind == "loss" else 3) for v in (known.min(), known.max())
+            )
             span = low if low == high else f"{low} to {high}"
         if len(known) < len(values):
             span += f" ({len(values) - len(known)} empty)"

@@ -29,7 +29,9 @@ def kept_by(condition: str, runs: pd.DataFrame, renamed: Mapping[str, str] | Non
     if pd.api.types.is_bool_dtype(values):
         truth = _TRUTH.get(wanted.lower())
         if truth is None or operator not in ("=", "!="):
-            raise RunsError(f"where {quote(condition)}: column {quote(column)} holds true and false; write {column}=true or {column}=false.")
+            raise RunsError(
+                f"where {quote(condition)}: column {quote(column)} holds true and false; write {column}=true or {column}=false."
+            )
         return np.asarray(values == truth) ^ (operator == "!=")
     if pd.api.types.is_numeric_dtype(values):
         return _compare_numbers(values.to_numpy(dtype=float), operator, wanted, column, condition)
@@ -62,9 +64,13 @@ def _split(condition: str, runs: pd.DataFrame, renamed: Mapping[str, str]) -> tu
     """(column, operator, value). A column's name may hold an operator sign itself: the split that names a column wins."""
     if not isinstance(condition, str):
         raise RunsError(f"where {quote(condition)}: a condition is text such as 'loss<5' or 'dataset=web'.")
-    splits = [(condition[: m.start()].strip(), m[0], condition[m.end() :].strip()) for m in _OPERATOR.finditer(condition)]
+    splits = [
+        (condition[: m.start()].strip(), m[0], condition[m.end() :].strip()) for m in _OPERATOR.finditer(condition)
+    ]
     if not splits or not splits[0][0]:
-        raise RunsError(f"where {quote(condition)} is no comparison; write for example 'loss<5', 'n_params>=70M' or 'dataset=web'.")
+        raise RunsError(
+            f"where {quote(condition)} is no comparison; write for example 'loss<5', 'n_params>=70M' or 'dataset=web'."
+        )
     for name, operator, value in splits:
         column = _column(name, runs, renamed)
         if column is not None:

@@ -88,6 +88,9 @@ def unfold_wide(table: RawTable) -> RawTable | None:
         headers[0]: np.concatenate([table.columns[headers[0]][kept] for kept in present.values()]),
         metrics.pop(): np.concatenate([table.columns[h][kept].astype(object) for h, kept in present.items()]),
     }
-    note = ("wide_export", f"a chart export with one column for each of {len(values)} runs; read as one row per run and {headers[0]}")
+    note = (
+        "wide_export",
+        f"a chart export with one column for each of {len(values)} runs; read as one row per run and {headers[0]}",
+    )
     rows = np.concatenate([table.rows[kept] for kept in present.values()])
     return replace(table, columns=columns, rows=rows, notes=(*table.notes, note))

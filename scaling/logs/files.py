@@ -30,8 +30,22 @@ from scaling.quantities import quote
 MAX_BYTES = 2_000_000_000  # of decompressed content; a few KB of gzip can otherwise fill any memory
 _CHUNK = 1 << 20
 # Older pandas reads numbers fast and off by an ulp unless asked; newer pandas is exact and refuses to be asked.
-_EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
-_MISSING = ["", "null", "NULL", "None", "none", "NA", "N/A", "n/a", "#N/A", "-", "--"]  # 'nan' is not here: it is a value that was logged
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
+_MISSING = [
+    "",
+    "null",
+    "NULL",
+    "None",
+    "none",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "-",
+    "--",
+]  # 'nan' is not here: it is a value that was logged
 # Read as text: names ('007' is no number), and what may be the loss, where 'nan' (logged) differs from '' (not logged).
 _NAME_LIKE = re.compile(r"run|name|^id$", re.IGNORECASE)
 LOSS_LIKE = re.compile(r"loss|entropy|^l$|nll|ppl|perplex|bpb|bits|value", re.IGNORECASE)
@@ -73,7 +87,10 @@ class RawTable:
     def stem(self) -> str:
         """The file's name without folder and endings, as a default name of its run."""
         base = re.split(r"[/\\]", self.name)[-1]
-        return re.sub(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet|pq|gz|zst|zstd))+$", "", base, flags=re.IGNORECASE) or base
+        return (
+            re.sub(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet|pq|gz|zst|zstd))+$", "", base, flags=re.IGNORECASE)
+            or base
+        )
 
 
 def named(file: str) -> str:
@@ -89,7 +106,11 @@ def read_tables(source: Any, *, max_bytes: int = MAX_BYTES) -> Iterator[RawTable
         yield _from_frame(source)
     elif isinstance(source, str | os.PathLike):
         for path in _expand(os.fspath(source)):
-            content = _read_stream(sys.stdin.buffer, max_bytes, "standard input") if path == "-" else _read_path(path, max_bytes)
+            content = (
+                _read_stream(sys.stdin.buffer, max_bytes, "standard input")
+                if path == "-"
+                else _read_path(path, max_bytes)
+            )
             yield parse_bytes(content, "standard input" if path == "-" else path, max_bytes=max_bytes)
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", "") or "the open file")
@@ -100,7 +121,9 @@ def read_tables(source: Any, *, max_bytes: int = MAX_BYTES) -> Iterator[RawTable
         for part in source:
             yield from read_tables(part, max_bytes=max_bytes)
     else:
-        raise RunsError(f"Runs cannot be read from {quote(type(source).__name__)}; give a path, a glob, '-', an open file or a DataFrame.")
+        raise RunsError(
+            f"Runs cannot be read from {quote(type(source).__name__)}; give a path, a glob, '-', an open file or a DataFrame."
+        )
 
 
 def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> RawTable:
@@ -153,7 +176,9 @@ def _expand(path: str) -> list[str]:
     if "\0" in path:
         raise RunsError(f"{named(path)} is no file name.")
     if re.match(r"[a-z][a-z0-9+]+://", path, re.IGNORECASE):
-        raise RunsError(f"{named(path)} is an address; nothing is fetched from outside, so download the file and give its path.")
+        raise RunsError(
+            f"{named(path)} is an address; nothing is fetched from outside, so download the file and give its path."
+        )
     if os.path.isdir(path):
         raise RunsError(f"{named(path)} is a folder; name its files, for example '{path.rstrip('/')}/*.csv'.")
     if glob.has_magic(path):
@@ -164,7 +189,11 @@ def _expand(path: str) -> list[str]:
     if os.path.exists(path):  # a pipe, such as the shell's <(...)
         return [path]
     folder = Path(path).parent
-    here = [p.name for p in folder.iterdir() if p.is_file()][:1000] if os.access(folder, os.R_OK) and folder.is_dir() else []
+    here = (
+        [p.name for p in folder.iterdir() if p.is_file()][:1000]
+        if os.access(folder, os.R_OK) and folder.is_dir()
+        else []
+    )
     from scaling.logs.schema import did_you_mean
 
     raise RunsError(f"There is no file {named(path)}.{did_you_mean(Path(path).name, here)}")
@@ -216,7 +245,9 @@ def _bounded(stream: BinaryIO, name: str, kind: str, max_bytes: int) -> bytes:
             if size > max_bytes:
                 raise _too_large(name, max_bytes)
     except EOFError:
-        raise RunsError(f"{named(name)} is a {kind} file that ends too early (a broken download or copy?); copy it again.") from None
+        raise RunsError(
+            f"{named(name)} is a {kind} file that ends too early (a broken download or copy?); copy it again."
+        ) from None
     except (OSError, zlib.error) as error:
         raise RunsError(f"{named(name)} is a damaged {kind} file ({quote(error, 80)}); copy it again.") from None
     return b"".join(parts)
@@ -242,7 +273,9 @@ def _unzstd(content: bytes, name: str, max_bytes: int) -> bytes:
                     rest = frame.unused_data + rest[at + _CHUNK :]
                     break
             else:
-                raise RunsError(f"{named(name)} is a zstd file that ends too early (a broken download or copy?); copy it again.")
+                raise RunsError(
+                    f"{named(name)} is a zstd file that ends too early (a broken download or copy?); copy it again."
+                )
     except zstandard.ZstdError as error:
         raise RunsError(f"{named(name)} is a damaged zstd file ({quote(error, 80)}); copy it again.") from None
     return b"".join(parts)
@@ -267,7 +300,9 @@ def _decode(content: bytes, name: str) -> tuple[str, list[tuple[str, str]]]:
     except UnicodeDecodeError as error:
         control = sum(1 for b in head if b < 32 and b not in b"\t\n\r\f\x1b")
         if control > 0.02 * len(head):
-            raise RunsError(f"{named(name)} is a binary file, not a table; give CSV, TSV, JSON lines or Parquet.") from None
+            raise RunsError(
+                f"{named(name)} is a binary file, not a table; give CSV, TSV, JSON lines or Parquet."
+            ) from None
         line = content[: error.start].count(b"\n") + 1
         return content.decode("latin-1"), [("encoding", f"{named(name)} is not UTF-8 (row {line}); read as Latin-1")]
 
@@ -329,9 +364,18 @@ def _delimited(text: str, name: str, digest: str, notes: list[tuple[str, str]]) 
         columns, lines = {c: v[~blank] for c, v in columns.items()}, lines[~blank]
     comma = _decimal_comma(columns) if delimiter != "," else False
     if comma:
-        notes = [*notes, ("decimal_comma", f"{named(name)} writes decimals with a comma (separator {quote(delimiter)}); read so")]
+        notes = [
+            *notes,
+            ("decimal_comma", f"{named(name)} writes decimals with a comma (separator {quote(delimiter)}); read so"),
+        ]
     if duplicated:
-        notes = [*notes, ("duplicate_header", f"{named(name)} has more than one column named {', '.join(quote(d) for d in duplicated[:5])}")]
+        notes = [
+            *notes,
+            (
+                "duplicate_header",
+                f"{named(name)} has more than one column named {', '.join(quote(d) for d in duplicated[:5])}",
+            ),
+        ]
     return RawTable(name, columns, lines, digest, comma, duplicated, tuple(notes))
 
 
@@ -398,7 +442,11 @@ def _ragged(body: str, name: str, delimiter: str, n_columns: int, first_line: in
     try:
         for fields in reader:
             if len(fields) > n_columns:
-                hint = " Put text that holds a comma in double quotes, and write numbers without thousands commas." if delimiter == "," else ""
+                hint = (
+                    " Put text that holds a comma in double quotes, and write numbers without thousands commas."
+                    if delimiter == ","
+                    else ""
+                )
                 return RunsError(
                     f"{named(name)}, row {before + first_line}: {len(fields)} fields, but the header has {n_columns} columns.{hint}"
                 )
@@ -412,7 +460,9 @@ def _ragged(body: str, name: str, delimiter: str, n_columns: int, first_line: in
 
 def _line_numbers(body: str, n_rows: int, header_lines: int, delimiter: str) -> np.ndarray:
     """(n_rows,) 1-based line where each row starts; rows may span lines when a quoted cell holds a line break."""
-    n_lines = body.count("\n") + (not body.endswith("\n")) if "\n" in body else body.count("\r") + (not body.endswith("\r"))
+    n_lines = (
+        body.count("\n") + (not body.endswith("\n")) if "\n" in body else body.count("\r") + (not body.endswith("\r"))
+    )
     plain = np.arange(header_lines + 1, header_lines + n_rows + 1)
     if n_lines == header_lines + n_rows or '"' not in body:
         return plain
@@ -451,7 +501,9 @@ def _parquet(content: bytes, name: str, digest: str) -> RawTable:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise RunsError(f"{named(name)} is a Parquet file, which needs the package pyarrow: pip install pyarrow.") from None
+        raise RunsError(
+            f"{named(name)} is a Parquet file, which needs the package pyarrow: pip install pyarrow."
+        ) from None
     try:
         frame = pyarrow.parquet.read_table(io.BytesIO(content)).to_pandas()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -471,7 +523,9 @@ def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> Ra
     if text.lstrip()[0] == "[":
         for number, record in enumerate(_loads(text, name, ""), 1):
             if not isinstance(record, dict):
-                raise RunsError(f"{named(name)}, row {number}: {quote(record)} is no JSON object; each row is {{column: value, ...}}.")
+                raise RunsError(
+                    f"{named(name)}, row {number}: {quote(record)} is no JSON object; each row is {{column: value, ...}}."
+                )
             records.append(_flat(record))
             rows.append(number)
     else:
@@ -487,9 +541,13 @@ def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> Ra
                     continue
                 if not records:
                     raise _not_json_lines(text, name) from None
-                raise RunsError(f"{named(name)}, row {number}: {quote(line)} is no JSON object; mend or remove that line.") from None
+                raise RunsError(
+                    f"{named(name)}, row {number}: {quote(line)} is no JSON object; mend or remove that line."
+                ) from None
             if not isinstance(record, dict):
-                raise RunsError(f"{named(name)}, row {number}: {quote(line)} is no JSON object; each line is {{column: value, ...}}.")
+                raise RunsError(
+                    f"{named(name)}, row {number}: {quote(line)} is no JSON object; each line is {{column: value, ...}}."
+                )
             records.append(_flat(record))
             rows.append(number)
     if not records:
@@ -534,7 +592,9 @@ def _loads(text: str, name: str, what: str) -> Any:
     except json.JSONDecodeError as error:
         raise RunsError(f"{named(name)} is no valid JSON: row {error.lineno}, {error.msg.lower()}.") from None
     except (ValueError, RecursionError):
-        raise RunsError(f"{named(name)} is JSON nested too deeply or with numbers too long to be a table of runs.") from None
+        raise RunsError(
+            f"{named(name)} is JSON nested too deeply or with numbers too long to be a table of runs."
+        ) from None
 
 
 def _not_json_lines(text: str, name: str) -> RunsError:

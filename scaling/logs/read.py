@@ -56,7 +56,9 @@ class _Account:
             self.unsaid[code] = self.unsaid.get(code, 0) + 1
 
     def all_notes(self) -> list[dict[str, str]]:
-        return self.notes + [{"code": code, "message": f"{count} more such notes were left out."} for code, count in self.unsaid.items()]
+        return self.notes + [
+            {"code": code, "message": f"{count} more such notes were left out."} for code, count in self.unsaid.items()
+        ]
 
     def drop(self, code: str, reason: str, count: int, examples: Sequence[str], *, warn: bool = False) -> None:
         for entry in self.dropped:
@@ -66,7 +68,9 @@ class _Account:
                 return
         self.dropped.append({"code": code, "reason": reason, "count": count, "examples": list(examples)[:5]})
         if warn:
-            self.note(code, f"{_rows(count)} dropped: {reason} ({', '.join(examples[:3])}{', ...' if count > 3 else ''})")
+            self.note(
+                code, f"{_rows(count)} dropped: {reason} ({', '.join(examples[:3])}{', ...' if count > 3 else ''})"
+            )
 
 
 def read_runs(
@@ -116,7 +120,9 @@ def read_runs(
         units.setdefault(unit, table.name)
     if len({LOSS_UNITS[u].split(" (")[0] for u in units}) > 1:
         listed = " and ".join(f"{LOSS_UNITS[u].split(' (')[0]} in {named(name)}" for u, name in units.items())
-        raise RunsError(f"The files state their losses in different units ({listed}); read them apart, or say --loss-unit.")
+        raise RunsError(
+            f"The files state their losses in different units ({listed}); read them apart, or say --loss-unit."
+        )
     runs = _stack(pieces)
     if len(pieces) > 1 and "file" not in runs:
         base = {name: re.split(r"[/\\]", name)[-1] for name in runs["_file"].unique()}
@@ -132,7 +138,12 @@ def read_runs(
     good = _drop_bad(runs, keys, order, target, unit, final, drop_bad, account)
     runs, keys, order = runs[good], keys[good], order[good]
     _note_curves(runs, keys, order, final, account)
-    reduced = {"rows": len(runs), "runs": len(np.unique(keys)), "by": curves.ordered_by(runs) or "order in the file", "final": final}
+    reduced = {
+        "rows": len(runs),
+        "runs": len(np.unique(keys)),
+        "by": curves.ordered_by(runs) or "order in the file",
+        "final": final,
+    }
     if final:
         runs = runs.iloc[curves.last_rows(keys, order)]
     _note_values(runs, target, unit, account)
@@ -155,7 +166,9 @@ def read_runs(
 # -- one file ------------------------------------------------------------------------------------------------------
 
 
-def _canonical(table: RawTable, account: _Account, columns: dict[str, str], loss_unit: str | None, target: str) -> tuple[_Columns, str]:
+def _canonical(
+    table: RawTable, account: _Account, columns: dict[str, str], loss_unit: str | None, target: str
+) -> tuple[_Columns, str]:
     """The columns under canonical names and as numbers, plus _file, _row, _state (why the target is no number) and
     _logged (its text); and the unit of the loss."""
     table = curves.unfold_wide(table) or _scalar_export(table)
@@ -247,7 +260,9 @@ def _rename(table: RawTable, matches: Mapping[str, Match]) -> _Columns:
     """The columns under canonical names; one that another displaces keeps its name with ' (as in file)'."""
     source = {m.header: c for c, m in matches.items()}
     renamed = {source.get(h, f"{h} (as in file)" if h in matches else h): v for h, v in table.columns.items()}
-    return renamed | {c: table.columns[m.header] for c, m in matches.items() if c not in renamed}  # one column mapped to two names
+    return renamed | {
+        c: table.columns[m.header] for c, m in matches.items() if c not in renamed
+    }  # one column mapped to two names
 
 
 def _record(account: _Account, canonical: str, match: Match, file: str) -> None:
@@ -256,12 +271,17 @@ def _record(account: _Account, canonical: str, match: Match, file: str) -> None:
     if match.note:
         account.note("column_choice", f"{match.note} (choose with --column {canonical}=NAME)")
     if match.factor != 1:
-        account.note("column_factor", f"{canonical} is column {quote(match.header, 60)} of {named(file)} times {format_quantity(match.factor, 'number')}")
+        account.note(
+            "column_factor",
+            f"{canonical} is column {quote(match.header, 60)} of {named(file)} times {format_quantity(match.factor, 'number')}",
+        )
     if canonical == "loss" and squash(match.header) in _TRAINING_LOSS:
-        account.note("training_loss", f"loss is the training loss ({quote(match.header, 60)}); no held-out loss was found")
-    if canonical == "n_params" and squash(match.header) in {squash(a) for a in COLUMNS["n_params_non_embedding"].aliases[0]} | {
-        "nparamsnonembedding"
-    }:
+        account.note(
+            "training_loss", f"loss is the training loss ({quote(match.header, 60)}); no held-out loss was found"
+        )
+    if canonical == "n_params" and squash(match.header) in {
+        squash(a) for a in COLUMNS["n_params_non_embedding"].aliases[0]
+    } | {"nparamsnonembedding"}:
         account.note("non_embedding", f"n_params is {quote(match.header)}: parameters outside the embeddings")
 
 
@@ -313,7 +333,9 @@ class _Cells:
 
     def shown(self, state: int | None = None) -> str:
         at = np.flatnonzero(self.states == state if state else self.states > 0)[:3]
-        return ", ".join(f"row {self.rows[i]} ({'empty' if self.texts[i] is None else quote(self.texts[i], 20)})" for i in at)
+        return ", ".join(
+            f"row {self.rows[i]} ({'empty' if self.texts[i] is None else quote(self.texts[i], 20)})" for i in at
+        )
 
 
 def _number(cell: Any, kind: str, decimal_comma: bool) -> tuple[float, int]:
@@ -356,14 +378,19 @@ def _run_names(columns: _Columns, table: RawTable, account: _Account) -> np.ndar
         lacking = pd.isna(given)
         names = [str(v).strip() for v in given.tolist()]
         if lacking.any() or "" in names:
-            names = [f"{stem}:{row}" if gone or not name else name for gone, name, row in zip(lacking, names, table.rows, strict=True)]
+            names = [
+                f"{stem}:{row}" if gone or not name else name
+                for gone, name, row in zip(lacking, names, table.rows, strict=True)
+            ]
         return np.array(names, dtype=object)
     if "step" in columns and not np.isnan(columns["step"]).all():
         sizes = columns.get("n_params", np.empty(0))
         if len(np.unique(sizes[~np.isnan(sizes)])) <= 1:
             account.note("one_run_per_file", f"{named(table.name)} has no run column; read as the curve of one run")
             return np.full(len(table.rows), stem, dtype=object)
-        account.note("one_run_per_row", f"{named(table.name)} has no run column; each row was taken as a run of its own")
+        account.note(
+            "one_run_per_row", f"{named(table.name)} has no run column; each row was taken as a run of its own"
+        )
     return np.array([f"{stem}:{row}" for row in table.rows], dtype=object)
 
 
@@ -375,9 +402,14 @@ def _stack(pieces: list[_Columns]) -> pd.DataFrame:
         parts = [p.get(name) for p in pieces]
         kinds = {p.dtype.kind for p in parts if p is not None}
         if kinds <= {"f", "i", "u"} or (len(kinds) == 1 and all(p is not None for p in parts)):
-            stacked[name] = np.concatenate([np.full(n, np.nan) if p is None else p for p, n in zip(parts, lengths, strict=True)])
+            stacked[name] = np.concatenate(
+                [np.full(n, np.nan) if p is None else p for p, n in zip(parts, lengths, strict=True)]
+            )
         else:
-            mixed = [np.full(n, None, dtype=object) if p is None else p.astype(object) for p, n in zip(parts, lengths, strict=True)]
+            mixed = [
+                np.full(n, None, dtype=object) if p is None else p.astype(object)
+                for p, n in zip(parts, lengths, strict=True)
+            ]
             stacked[name] = np.concatenate(mixed)
     return pd.DataFrame(stacked)
 
@@ -398,7 +430,9 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
         if len(set(names)) < len(names):
             double = next(n for i, n in enumerate(names) if n in names[:i])
             row = table.rows[names.index(double, names.index(double) + 1)]
-            raise RunsError(f"{named(table.name)}, row {row}: run {quote(double)} occurs more than once; keep one row per run.")
+            raise RunsError(
+                f"{named(table.name)}, row {row}: run {quote(double)} occurs more than once; keep one row per run."
+            )
         place = {name: i for i, name in enumerate(names)}
         at = np.array([place.get(name, -1) for name in runs["run"]])
         if (at < 0).all():
@@ -409,7 +443,10 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
         absent = sorted(set(runs["run"][at < 0]))
         if absent:
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-            account.note("meta_missing", f"{named(table.name)} has no row for run {', '.join(quote(a) for a in absent[:3])}{more}")
+            account.note(
+                "meta_missing",
+                f"{named(table.name)} has no row for run {', '.join(quote(a) for a in absent[:3])}{more}",
+            )
         for column, values in own.items():
             if column in matches:
                 values = _Cells.read(table, matches[column], COLUMNS[column].kind).values
@@ -421,7 +458,10 @@ def _join_meta(runs: pd.DataFrame, meta: Any, account: _Account, max_bytes: int)
             lacking = runs[column].isna().to_numpy()
             differ = int((~lacking & pd.notna(taken) & (runs[column].to_numpy() != taken)).sum())
             if differ:
-                account.note("meta_differs", f"{quote(column)} differs between the logs and {named(table.name)} in {_rows(differ)}; the logs' was kept")
+                account.note(
+                    "meta_differs",
+                    f"{quote(column)} differs between the logs and {named(table.name)} in {_rows(differ)}; the logs' was kept",
+                )
             runs[column] = np.where(lacking, taken, runs[column].to_numpy())
         account.files.append({"name": table.name, "sha256": table.sha256, "rows": len(table.rows)})
 
@@ -446,7 +486,9 @@ def _accounting(given: Any) -> Any:
         return _SixND()
     if all(callable(getattr(given, name, None)) for name in ("flops", "tokens", "params")):
         return given
-    raise RunsError(f"unknown accounting of FLOPs {quote(given)}; known: 6ND, or an object with flops, tokens and params.")
+    raise RunsError(
+        f"unknown accounting of FLOPs {quote(given)}; known: 6ND, or an object with flops, tokens and params."
+    )
 
 
 def _fill_in(runs: pd.DataFrame, accounting: Any, account: _Account) -> dict[str, int]:
@@ -473,7 +515,9 @@ def _fill_in(runs: pd.DataFrame, accounting: Any, account: _Account) -> dict[str
     return filled
 
 
-def _note_accounting(N: np.ndarray, D: np.ndarray, C: np.ndarray, known: np.ndarray, accounting: Any, account: _Account) -> None:
+def _note_accounting(
+    N: np.ndarray, D: np.ndarray, C: np.ndarray, known: np.ndarray, accounting: Any, account: _Account
+) -> None:
     if known.any():
         ratio = float(np.median(C[known] / accounting.flops(N, D)[known]))
         if abs(ratio - 1) > 0.1:
@@ -509,7 +553,9 @@ def _filter(runs: pd.DataFrame, conditions: list[str], account: _Account) -> pd.
         if not kept.any():
             raise RunsError(f"where {quote(condition)} keeps none of the {len(runs)} rows.")
         if not kept.all():
-            account.drop("where", f"not kept by where {quote(condition, 80)}", int((~kept).sum()), _places(runs, ~kept, None))
+            account.drop(
+                "where", f"not kept by where {quote(condition, 80)}", int((~kept).sum()), _places(runs, ~kept, None)
+            )
         runs = runs[kept]
     return runs
 
@@ -524,16 +570,32 @@ def _note_curves(runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, final:
             "if each row is a run of its own, give them names of their own",
         )
     if by == "step" and (double := curves.repeated_steps(keys, order)):
-        account.note("repeated_steps", f"{_rows(double)} {'repeats' if double == 1 else 'repeat'} a step of their run (resumed?); the later row counts")
+        account.note(
+            "repeated_steps",
+            f"{_rows(double)} {'repeats' if double == 1 else 'repeat'} a step of their run (resumed?); the later row counts",
+        )
     if several and (thin := curves.thinned(keys)):
-        account.note("thinned_curve", f"{thin} of {len(np.unique(keys))} curves have exactly 500, 1,000 or 10,000 points: exports of that length leave points out")
+        account.note(
+            "thinned_curve",
+            f"{thin} of {len(np.unique(keys))} curves have exactly 500, 1,000 or 10,000 points: exports of that length leave points out",
+        )
     names = len(set(runs["run"]))
     if names < len(np.unique(keys)):
-        account.note("run_not_unique", f"{names} run names stand for {len(np.unique(keys))} trainings, told apart by n_params and seed")
+        account.note(
+            "run_not_unique",
+            f"{names} run names stand for {len(np.unique(keys))} trainings, told apart by n_params and seed",
+        )
 
 
 def _drop_bad(
-    runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, target: str, unit: str, final: bool, drop_bad: bool, account: _Account
+    runs: pd.DataFrame,
+    keys: np.ndarray,
+    order: np.ndarray,
+    target: str,
+    unit: str,
+    final: bool,
+    drop_bad: bool,
+    account: _Account,
 ) -> np.ndarray:
     """(rows,) bool: usable rows. What is not is counted by its reason, or raised when drop_bad is False or nothing is left."""
     state, value = runs["_state"].to_numpy(), runs[target].to_numpy(dtype=float)
@@ -554,7 +616,11 @@ def _drop_bad(
         ended_badly = ended_badly[longer[ended_badly]]
         mark("diverged", f"its run diverged (the last {target} is nan or infinite)", np.isin(keys, ended_badly))
     mark(f"missing_{target}", f"{target} is missing", state == _MISSING)
-    mark(f"{target}_not_finite", f"{target} is nan or infinite", (state == _NOT_FINITE) | ((state == 0) & ~np.isfinite(value) & (value > 0)))
+    mark(
+        f"{target}_not_finite",
+        f"{target} is nan or infinite",
+        (state == _NOT_FINITE) | ((state == 0) & ~np.isfinite(value) & (value > 0)),
+    )
     mark(f"text_in_{target}", f"{target} is text", state == _TEXT)
     if target == "loss" and unit != "other":
         mark("loss_not_positive", "loss is not positive", ~(value > 0))
@@ -593,7 +659,12 @@ def _places(runs: pd.DataFrame, rows: np.ndarray, column: str | None) -> list[st
 
 
 def _unusable(
-    runs: pd.DataFrame, found: list[tuple[str, str, np.ndarray]], shown: Mapping[str, list[str]], target: str, *, all_bad: bool
+    runs: pd.DataFrame,
+    found: list[tuple[str, str, np.ndarray]],
+    shown: Mapping[str, list[str]],
+    target: str,
+    *,
+    all_bad: bool,
 ) -> RunsError:
     code, reason, bad = max(found, key=lambda f: int(f[2].sum())) if all_bad else found[0]
     where = named(runs["_file"].iloc[0]) if runs["_file"].nunique() == 1 else f"{runs['_file'].nunique()} files"
@@ -622,7 +693,10 @@ def _note_values(runs: pd.DataFrame, target: str, unit: str, account: _Account) 
                 "it may be in bits or perplexity; if so, say --loss-unit bits or perplexity",
             )
     if not any(c in runs and runs[c].notna().any() for c in SCALES):
-        account.note("no_scale", "neither n_params, n_tokens nor flops was found: map them with --column, or join them with --meta")
+        account.note(
+            "no_scale",
+            "neither n_params, n_tokens nor flops was found: map them with --column, or join them with --meta",
+        )
 
 
 def _rows(count: int) -> str:

@@ -33,50 +33,156 @@ COLUMNS: dict[str, Column] = {
     column.name: column
     for column in (
         Column(
-            "run", "one training; several rows of one run are its training curve", "", "text",
-            (("run_id",), ("run_name", "run name"), ("run id",), ("name", "id", "experiment", "trial"),
-             ("experiment_name", "wandb_name", "tags.mlflow.runName")),
+            "run",
+            "one training; several rows of one run are its training curve",
+            "",
+            "text",
+            (
+                ("run_id",),
+                ("run_name", "run name"),
+                ("run id",),
+                ("name", "id", "experiment", "trial"),
+                ("experiment_name", "wandb_name", "tags.mlflow.runName"),
+            ),
         ),
         Column(
-            "step", "optimiser steps done", "steps", "count",
-            (("global_step", "steps", "training step", "train_step", "optimizer_step"), ("_step", "iteration", "iter", "iterations")),
+            "step",
+            "optimiser steps done",
+            "steps",
+            "count",
+            (
+                ("global_step", "steps", "training step", "train_step", "optimizer_step"),
+                ("_step", "iteration", "iter", "iterations"),
+            ),
         ),
         Column(
-            "n_params", "model size N", "parameters", "params",
-            (("params", "parameters", "parameter_count", "num_params", "num_parameters", "param_count", "model_size",
-              "model params", "model parameters", "total_params", "parameter count", "number of parameters", "size"), ("N",),
-             ("n_params_non_embedding", "params_no_embed", "params_non_embedding", "non_embedding_params", "n_params_no_embed",
-              "non embedding parameters")),
+            "n_params",
+            "model size N",
+            "parameters",
+            "params",
+            (
+                (
+                    "params",
+                    "parameters",
+                    "parameter_count",
+                    "num_params",
+                    "num_parameters",
+                    "param_count",
+                    "model_size",
+                    "model params",
+                    "model parameters",
+                    "total_params",
+                    "parameter count",
+                    "number of parameters",
+                    "size",
+                ),
+                ("N",),
+                (
+                    "n_params_non_embedding",
+                    "params_no_embed",
+                    "params_non_embedding",
+                    "non_embedding_params",
+                    "n_params_no_embed",
+                    "non embedding parameters",
+                ),
+            ),
         ),
         Column(
-            "n_tokens", "training tokens D, repeats included", "tokens", "tokens",
-            (("tokens", "total_tokens", "num_tokens", "training_tokens", "tokens_seen", "token_count", "n_train_tokens",
-              "tokens_trained", "number of tokens", "total tokens seen", "consumed_tokens"), ("D",), ("train_tokens",)),
+            "n_tokens",
+            "training tokens D, repeats included",
+            "tokens",
+            "tokens",
+            (
+                (
+                    "tokens",
+                    "total_tokens",
+                    "num_tokens",
+                    "training_tokens",
+                    "tokens_seen",
+                    "token_count",
+                    "n_train_tokens",
+                    "tokens_trained",
+                    "number of tokens",
+                    "total tokens seen",
+                    "consumed_tokens",
+                ),
+                ("D",),
+                ("train_tokens",),
+            ),
         ),
         Column(
-            "flops", "training compute C", "FLOPs", "flops",
-            (("flop", "training flops", "training flop", "train_flops", "compute", "training_compute", "train_compute",
-              "total_flops", "total_flos", "compute_flops", "training compute flop", "total compute"), ("C",), ("budget",)),
+            "flops",
+            "training compute C",
+            "FLOPs",
+            "flops",
+            (
+                (
+                    "flop",
+                    "training flops",
+                    "training flop",
+                    "train_flops",
+                    "compute",
+                    "training_compute",
+                    "train_compute",
+                    "total_flops",
+                    "total_flos",
+                    "compute_flops",
+                    "training compute flop",
+                    "total compute",
+                ),
+                ("C",),
+                ("budget",),
+            ),
         ),
         Column(
-            "loss", "held-out loss L", "nats/token", "loss",
-            (("val_loss", "eval_loss", "valid_loss", "validation_loss", "test_loss", "final_loss", "eval/loss", "val/loss",
-              "validation/loss", "valid/loss", "test/loss", "heldout_loss", "loss_val", "loss_eval", "final_val_loss"), ("L",),
-             ("cross_entropy", "cross entropy loss", "crossentropyloss", "ce_loss", "lm_loss", "nll"),
-             ("train_loss", "training_loss", "train/loss", "loss_train", "final_train_loss")),
+            "loss",
+            "held-out loss L",
+            "nats/token",
+            "loss",
+            (
+                (
+                    "val_loss",
+                    "eval_loss",
+                    "valid_loss",
+                    "validation_loss",
+                    "test_loss",
+                    "final_loss",
+                    "eval/loss",
+                    "val/loss",
+                    "validation/loss",
+                    "valid/loss",
+                    "test/loss",
+                    "heldout_loss",
+                    "loss_val",
+                    "loss_eval",
+                    "final_val_loss",
+                ),
+                ("L",),
+                ("cross_entropy", "cross entropy loss", "crossentropyloss", "ce_loss", "lm_loss", "nll"),
+                ("train_loss", "training_loss", "train/loss", "loss_train", "final_train_loss"),
+            ),
         ),
         Column("train_loss", "training loss", "nats/token", "loss", (("training_loss", "train/loss", "loss_train"),)),
         Column(
-            "n_params_non_embedding", "parameters outside the embeddings", "parameters", "params",
+            "n_params_non_embedding",
+            "parameters outside the embeddings",
+            "parameters",
+            "params",
             (("params_no_embed", "params_non_embedding", "non_embedding_params", "n_params_no_embed"),),
         ),
-        Column("n_unique_tokens", "distinct training tokens", "tokens", "tokens", (("unique_tokens", "num_unique_tokens"),)),
+        Column(
+            "n_unique_tokens", "distinct training tokens", "tokens", "tokens", (("unique_tokens", "num_unique_tokens"),)
+        ),
         Column("lr", "peak learning rate", "", "number", (("learning_rate", "peak_lr", "max_lr"),)),
         Column("seed", "random seed", "", "number"),
     )
 }
 SCALES = ("n_params", "n_tokens", "flops")
-_CORE = ("step", *SCALES, "loss")  # two equally good headers for one of these are an error; for the others none is taken
+_CORE = (
+    "step",
+    *SCALES,
+    "loss",
+)  # two equally good headers for one of these are an error; for the others none is taken
 
 # What a word at the end of a header multiplies the cells by: 'params (B)', 'tokens_trillion', 'flops_1e21'.
 _FACTORS = {
@@ -85,12 +191,35 @@ _FACTORS = {
 }  # fmt: skip
 _FLOP_PREFIXES = {"m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
 _PREFIXED = {f"{letter}flop{s}": factor for letter, factor in _FLOP_PREFIXES.items() for s in ("", "s")}
-_PREFIXED |= {f"total{word}": factor for word, factor in _PREFIXED.items()} | {f"train{word}": f for word, f in _PREFIXED.items()}
-_PREFIXED |= {"pfdays": PF_DAY, "pfday": PF_DAY, "petaflopdays": PF_DAY, "petaflopsdays": PF_DAY, "petaflopsday": PF_DAY}
+_PREFIXED |= {f"total{word}": factor for word, factor in _PREFIXED.items()} | {
+    f"train{word}": f for word, f in _PREFIXED.items()
+}
+_PREFIXED |= {
+    "pfdays": PF_DAY,
+    "pfday": PF_DAY,
+    "petaflopdays": PF_DAY,
+    "petaflopsdays": PF_DAY,
+    "petaflopsday": PF_DAY,
+}
 _UNIT_WORDS = {"n_params": ("parameters", "params"), "n_tokens": ("tokens",), "flops": ("flop", "flops")}
 # Folders that trackers put before a name: 'metrics.val_loss', 'params.n_params', 'throughput/total_tokens'.
-_PREFIXES = {"metrics", "params", "config", "summary", "throughput", "model", "train", "trainer", "scaling", "stats", "data", "perf"}
-_LOSS_NAMES = re.compile(r"(?:^|[/._ ])(?:[a-z0-9]+[_ ])*(?:loss|crossentropyloss|cross_?entropy|ce[_ ]loss)$", re.IGNORECASE)
+_PREFIXES = {
+    "metrics",
+    "params",
+    "config",
+    "summary",
+    "throughput",
+    "model",
+    "train",
+    "trainer",
+    "scaling",
+    "stats",
+    "data",
+    "perf",
+}
+_LOSS_NAMES = re.compile(
+    r"(?:^|[/._ ])(?:[a-z0-9]+[_ ])*(?:loss|crossentropyloss|cross_?entropy|ce[_ ]loss)$", re.IGNORECASE
+)
 _OTHER_LOSSES = re.compile(r"aux|z_?loss|balanc|train|downstream|step|epoch|_MIN$|_MAX$", re.IGNORECASE)
 
 # Units that a loss column's own name can state.
@@ -160,7 +289,9 @@ def loss_unit_of(header: str) -> str | None:
 
 def missing_column(canonical: str, headers: Sequence[str], *, file: str, why: str = "") -> RunsError:
     """The error for a canonical column that no header matches: it lists what the file has and how to map it."""
-    shown = ", ".join(quote(h, 60) for h in headers[:12]) + (f" and {len(headers) - 12} more" if len(headers) > 12 else "")
+    shown = ", ".join(quote(h, 60) for h in headers[:12]) + (
+        f" and {len(headers) - 12} more" if len(headers) > 12 else ""
+    )
     known = COLUMNS.get(canonical)
     what = f" ({known.meaning})" if known else ""
     example = quote(_closest(canonical, headers) or "NAME", 60)
@@ -203,7 +334,9 @@ def _explicit(canonical: str, wanted: str, headers: Sequence[str], file: str) ->
         try:
             return Match(canonical, name.strip(), factor=float(factor))
         except ValueError:
-            raise RunsError(f"--column {canonical}={quote(wanted)}: {quote(factor)} is not a number to multiply by; write 1e9.") from None
+            raise RunsError(
+                f"--column {canonical}={quote(wanted)}: {quote(factor)} is not a number to multiply by; write 1e9."
+            ) from None
     raise RunsError(
         f"{quote(file, 120)} has no column {quote(wanted, 60)} (asked for with --column {canonical}=...)."
         f"{did_you_mean(wanted, headers)} It has {', '.join(quote(h, 60) for h in headers[:12])}"
@@ -223,7 +356,9 @@ def _best(canonical: str, headers: Sequence[str], file: str) -> Match | None:
     elif len(best) > 1 and canonical not in _CORE:
         return None
     elif len(best) > 1:
-        names = ", ".join(quote(m.header, 60) for m in best[:8]) + (f" and {len(best) - 8} more" if len(best) > 8 else "")
+        names = ", ".join(quote(m.header, 60) for m in best[:8]) + (
+            f" and {len(best) - 8} more" if len(best) > 8 else ""
+        )
         raise RunsError(
             f"{quote(file, 120)} has {len(best)} columns that can be {canonical} ({COLUMNS[canonical].meaning}): {names}. "
             f"Choose one with --column {_option(canonical, quote(best[0].header, 60)[1:-1])}."
@@ -237,7 +372,8 @@ def _best(canonical: str, headers: Sequence[str], file: str) -> Match | None:
 
 
 _ALIASES: dict[str, dict[str, int]] = {
-    name: {squash(name): 0} | {squash(a): tier for tier, names in reversed(list(enumerate(column.aliases, 1))) for a in names}
+    name: {squash(name): 0}
+    | {squash(a): tier for tier, names in reversed(list(enumerate(column.aliases, 1))) for a in names}
     for name, column in COLUMNS.items()
 }
 

@@ -49,9 +49,14 @@ def good_rows() -> list[list[Any]]:
     return [[f"r{i}{j}", n, d, round(loss(n, d), 6)] for i, n in enumerate(SIZES) for j, d in enumerate(TOKENS)]
 
 
-def table(rows: list[list[Any]], header: str = "run,n_params,n_tokens,loss", delimiter: str = ",", end: str = "\n") -> str:
+def table(
+    rows: list[list[Any]], header: str = "run,n_params,n_tokens,loss", delimiter: str = ",", end: str = "\n"
+) -> str:
     """Text of a delimited file."""
-    lines = [header.replace(",", delimiter), *(delimiter.join(f"{v:.10g}" if isinstance(v, float) else str(v) for v in row) for row in rows)]
+    lines = [
+        header.replace(",", delimiter),
+        *(delimiter.join(f"{v:.10g}" if isinstance(v, float) else str(v) for v in row) for row in rows),
+    ]
     return end.join(lines) + end
 
 
@@ -89,7 +94,11 @@ def _semicolons() -> bytes:
 
 
 def _curve() -> bytes:
-    rows = [[f"r{i}", step, n, step * 1e6, round(loss(n, step * 1e6), 5)] for i, n in enumerate(SIZES) for step in (1000, 2000, 4000)]
+    rows = [
+        [f"r{i}", step, n, step * 1e6, round(loss(n, step * 1e6), 5)]
+        for i, n in enumerate(SIZES)
+        for step in (1000, 2000, 4000)
+    ]
     rows[8][4] = "nan"  # the end of run r2
     return table(rows, "run,step,n_params,n_tokens,loss").encode()
 

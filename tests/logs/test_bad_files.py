@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scaling.errors import RunsError
 from scaling.logs import check_runs, describe_read, read_runs
@@ -95,7 +98,7 @@ def test_a_damaged_zstd_file_is_refused(damage, tmp_path):
         content[len(content) // 2] ^= 0xFF
     path = tmp_path / "a.csv.zst"
     path.write_bytes(content)
-    with pytest.raises(RunsError, match="ends too early|is a damaged zstd file"):
+    with pytest.raises(RunsError, match=r"ends too early|is a damaged zstd file"):
         read_runs(path)
 
 
@@ -136,5 +139,48 @@ def test_many_columns_and_a_huge_cell_do_no_harm(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(table(rows, f"run,n_params,n_tokens,loss,{extra}"))
     assert len(read_runs(path)) == 15
-    path.write_text(table([[*r, "y" * (5_000_000 if i == 0 else 1)] for i, r in enumerate(good_rows())], "run,n_params,n_tokens,loss,text"))
+    path.write_text(
+        table(
+            [[*r, "y" * (5_000_000 if i == 0 else 1)] for i, r in enumerate(good_rows())],
+            "run,n_params,n_tokens,loss,text",
+        )
+    )
     assert len(read_runs(path)) == 15
+
+
+GOOD = {
+    "csv": table(good_rows()).encode(),
+    "jsonl": "\n".join(json.dumps({"run": r[0], "n_params": r[1], "loss": r[3]}) for r in good_rows()).encode(),
+}
+damage = st.lists(
+    st.tuples(
+        st.integers(0, 500),
+        st.integers(0, 20),
+        st.one_of(st.binary(max_size=6), st.sampled_from([b'"', b",", b";", b"\n", b"\xff\xfe", b"nan", b"1e999"])),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=150)
+@given(kind=st.sampled_from(sorted(GOOD)), cuts=damage, pack=st.booleans())
+def test_any_damage_to_a_file_ends_in_a_table_or_a_sentence(kind, cuts, pack):
+    content = gzip.compress(GOOD[kind]) if pack else GOOD[kind]
+    for start, length, new in cuts:
+        content = content[:start] + new + content[start + length :]
+    assert table_or_sentence(content)
+
+
+@settings(max_examples=150)
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda t: t.encode("utf-8", "replace"))))
+def test_any_bytes_end_in_a_table_or_a_sentence(content):
+    assert table_or_sentence(content)
+
+
+def table_or_sentence(content):
+    try:
+        runs = read_runs(io.BytesIO(content))
+    except RunsError as error:
+        return str(error).isprintable()
+    return len(runs) > 0 and bool(np.isfinite(runs["loss"]).all())

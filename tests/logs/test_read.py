@@ -47,7 +47,11 @@ def encoded(frame, kind):
     out = io.BytesIO()
     if kind.startswith("csv"):
         text = frame.to_csv(index=False)
-        return {"csv": text.encode(), "csv.gz": gzip.compress(text.encode()), "csv-crlf": text.replace("\n", "\r\n").encode()}[kind]
+        return {
+            "csv": text.encode(),
+            "csv.gz": gzip.compress(text.encode()),
+            "csv-crlf": text.replace("\n", "\r\n").encode(),
+        }[kind]
     if kind == "tsv":
         return frame.to_csv(index=False, sep="\t").encode()
     if kind == "pipes":
@@ -69,7 +73,9 @@ def encoded(frame, kind):
 # -- formats -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "csv-crlf", "tsv", "pipes", "quoted", "jsonl", "json", "zst", "parquet"])
+@pytest.mark.parametrize(
+    "kind", ["csv", "csv.gz", "csv-crlf", "tsv", "pipes", "quoted", "jsonl", "json", "zst", "parquet"]
+)
 def test_every_format_gives_the_same_table(kind, frame, write):
     runs = read_runs(write(encoded(frame, kind), f"a.{kind}"))
     assert list(runs.columns) == ["run", "n_params", "n_tokens", "flops", "loss"]
@@ -78,11 +84,22 @@ def test_every_format_gives_the_same_table(kind, frame, write):
     assert all(runs[c].dtype == np.float64 for c in ("n_params", "n_tokens", "flops", "loss"))
 
 
-def test_a_path_a_glob_a_list_a_stream_standard_input_and_a_frame_give_the_same_table(frame, write, monkeypatch, tmp_path):
+def test_a_path_a_glob_a_list_a_stream_standard_input_and_a_frame_give_the_same_table(
+    frame, write, monkeypatch, tmp_path
+):
     path = write(encoded(frame, "csv"))
     expected = read_runs(path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-    sources = [str(path), [path], f"{tmp_path}/*.csv", [f"{tmp_path}/sw*"], io.BytesIO(path.read_bytes()), io.StringIO(path.read_text()), "-", frame]
+    sources = [
+        str(path),
+        [path],
+        f"{tmp_path}/*.csv",
+        [f"{tmp_path}/sw*"],
+        io.BytesIO(path.read_bytes()),
+        io.StringIO(path.read_text()),
+        "-",
+        frame,
+    ]
     for source in sources:
         runs = read_runs(source)
         pd.testing.assert_frame_equal(runs, expected, check_dtype=False)
@@ -184,7 +201,9 @@ def test_a_unit_in_the_header_scales_the_cells(header, column, factor, write):
     assert "times" in notes(runs, "column_factor")[0]
 
 
-@pytest.mark.parametrize("header", ["flops_per_token", "d_model", "n_layers", "tokens_per_param", "batch_size", "total_steps", "step_time"])
+@pytest.mark.parametrize(
+    "header", ["flops_per_token", "d_model", "n_layers", "tokens_per_param", "batch_size", "total_steps", "step_time"]
+)
 def test_a_column_of_another_meaning_is_left_alone(header, write):
     runs = read_runs(write(f"{header},loss\n1e9,3\n2e9,2.9\n"))
     assert header in runs
@@ -192,7 +211,11 @@ def test_a_column_of_another_meaning_is_left_alone(header, write):
 
 
 def test_quantities_in_cells_are_read_as_people_write_them(write):
-    runs = read_runs(write('model size,tokens,loss\n70M,1.4B,3.2\n"6.8e9",300_000_000_000,2.1\n 1B ,"1,400,000,000",2.9\n0.5T,2e12,1.9\n'))
+    runs = read_runs(
+        write(
+            'model size,tokens,loss\n70M,1.4B,3.2\n"6.8e9",300_000_000_000,2.1\n 1B ,"1,400,000,000",2.9\n0.5T,2e12,1.9\n'
+        )
+    )
     assert runs["n_params"].tolist() == [70e6, 6.8e9, 1e9, 0.5e12]
     assert runs["n_tokens"].tolist() == [1.4e9, 3e11, 1.4e9, 2e12]
 
@@ -238,7 +261,7 @@ def test_another_metric_can_be_the_target(write):
     runs = read_runs(write(text), target="error_rate")
     assert runs["error_rate"].tolist() == [0.5, 0.0]
     assert dropped(runs) == {"missing_error_rate": 1}
-    with pytest.raises(RunsError, match="no column for error_rat: .*--column 'error_rat=error rate2'"):
+    with pytest.raises(RunsError, match=r"no column for error_rat: .*--column 'error_rat=error rate2'"):
         read_runs(write(text.replace("error_rate", "error rate2")), target="error_rat")
 
 
@@ -275,7 +298,7 @@ def test_losses_are_converted_to_nats_where_the_unit_allows(header, unit, value,
 
 def test_losses_in_different_units_are_not_put_into_one_table(write):
     a, b = write("params,loss\n1e8,3\n", "a.csv"), write("params,val_bpb\n1e8,0.9\n", "b.csv")
-    with pytest.raises(RunsError, match="different units .*nats/token in .*a.csv' and bits/byte in .*b.csv'"):
+    with pytest.raises(RunsError, match=r"different units .*nats/token in .*a.csv' and bits/byte in .*b.csv'"):
         read_runs([a, b])
 
 
@@ -373,7 +396,7 @@ def test_rows_are_kept_by_conditions(where, keep, frame):
     expected = frame[keep(frame)]
     assert 0 < len(expected) < 15
     assert runs["run"].tolist() == expected["run"].tolist()
-    assert dropped(runs)["where"] == 15 - len(expected)
+    assert sum(d["count"] for d in runs.attrs["read"]["dropped"] if d["code"] == "where") == 15 - len(expected)
 
 
 def test_a_condition_on_loss_does_not_hide_runs_without_one(write):
@@ -399,7 +422,9 @@ def test_a_condition_that_makes_no_sense_is_refused(where, says, frame):
 
 def test_a_table_of_runs_gives_the_curves_their_sizes(write):
     logs = write("run,step,loss\na,1,4\na,2,3\nb,1,5\nb,2,4\nc,1,3\n")
-    meta = write("name,params (M),tokens,lr,group\nb,200,2B,3e-4,small\na,100,1B,1e-4,small\nz,1,1,1,none\n", "meta.csv")
+    meta = write(
+        "name,params (M),tokens,lr,group\nb,200,2B,3e-4,small\na,100,1B,1e-4,small\nz,1,1,1,none\n", "meta.csv"
+    )
     runs = read_runs(logs, meta=meta)
     assert runs["run"].tolist() == ["a", "b", "c"]
     assert runs["n_params"].tolist()[:2] == [100e6, 200e6]
@@ -413,7 +438,9 @@ def test_a_table_of_runs_gives_the_curves_their_sizes(write):
 
 
 def test_what_the_logs_say_wins_over_the_table_of_runs_and_the_difference_is_said(write):
-    runs = read_runs(write("run,loss,params\na,3,1e8\nb,3,\n"), meta=pd.DataFrame({"run": ["a", "b"], "params": [5, 6]}))
+    runs = read_runs(
+        write("run,loss,params\na,3,1e8\nb,3,\n"), meta=pd.DataFrame({"run": ["a", "b"], "params": [5, 6]})
+    )
     assert runs["n_params"].tolist() == [1e8, 6]
     assert "'n_params' differs" in notes(runs, "meta_differs")[0]
 
@@ -435,7 +462,16 @@ def test_a_table_of_runs_that_cannot_be_joined_is_refused(meta, says, write):
 
 
 def curve(run, steps, n=1e8, **more):
-    return pd.DataFrame({"run": run, "step": steps, "n_params": n, "n_tokens": np.asarray(steps) * 1e6, "loss": [loss(n, s * 1e6) for s in steps], **more})
+    return pd.DataFrame(
+        {
+            "run": run,
+            "step": steps,
+            "n_params": n,
+            "n_tokens": np.asarray(steps) * 1e6,
+            "loss": [loss(n, s * 1e6) for s in steps],
+            **more,
+        }
+    )
 
 
 def test_a_curve_is_reduced_to_its_last_step_and_kept_on_request():
@@ -506,7 +542,11 @@ def test_a_chart_export_with_a_column_for_each_run_is_unfolded(write):
         '"10","5.1","5.1","5.1","6.1"\n"20","4.1","4.1","4.1",""\n"30","NaN","NaN","NaN",""\n'
     )
     runs = read_runs(write(text), final=False)
-    assert runs["run"].tolist() == ["lm - 30M", "b", "lm - 30M"] or runs["run"].tolist() == ["lm - 30M", "lm - 30M", "b"]
+    assert runs["run"].tolist() == ["lm - 30M", "b", "lm - 30M"] or runs["run"].tolist() == [
+        "lm - 30M",
+        "lm - 30M",
+        "b",
+    ]
     assert sorted(runs["loss"]) == [4.1, 5.1, 6.1]
     assert notes(runs, "wide_export")
     assert read_runs(write(text))["run"].tolist() == ["b"]  # the other ended in NaN
@@ -568,7 +608,9 @@ def test_a_panel_export_is_read_run_by_run(reference):
     assert runs["run"].nunique() == len(values) == 8
     assert len(runs) == raw[values].notna().sum().sum()
     for column in values:
-        assert np.array_equal(runs.loc[runs["run"] == column.removesuffix(" - train/loss"), "loss"], raw[column].dropna())
+        assert np.array_equal(
+            runs.loc[runs["run"] == column.removesuffix(" - train/loss"), "loss"], raw[column].dropna()
+        )
 
 
 def test_the_text_of_check_states_what_was_understood(write):
