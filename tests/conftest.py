@@ -16,11 +16,11 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, suppres
 settings.load_profile("repeatable")
 
 
-def _reference(name: str) -> Path:
-    path = REFERENCE_DATA / name
+def _reference(name: str, folder: Path = REFERENCE_DATA) -> Path:
+    path = folder / name
     if path.exists():
         return path
-    message = f"reference data {name!r} is not beside this checkout ({REFERENCE_DATA})"
+    message = f"reference data {name!r} is not beside this checkout ({folder})"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
@@ -30,3 +30,9 @@ def _reference(name: str) -> Path:
 def reference() -> Callable[[str], Path]:
     """The path of a published data set; the test is skipped where the data is absent, and fails when CI is set."""
     return _reference
+
+
+@pytest.fixture(scope="session")
+def science() -> Callable[[str], Path]:
+    """The path of a file of golden numbers; skipped or failed like `reference`."""
+    return lambda name: _reference(name, REFERENCE_DATA.parent / "science")

@@ -44,40 +44,16 @@ LADDER = HERE.parent / "ladder"
 
 VOCABULARY = 256  # bytes; 0 marks the start of a file
 CONTEXT = 128  # bytes predicted per sequence
-HELD_OUT_SEQUENCES = 2048  # 262,144 bytes, evenly spaced over the held-out files
+HELD_OUT_SEQUENCES = 1024  # 131,072 bytes, evenly spaced over the held-out files
 EVALUATIONS = 12  # per run, log-spaced
 WARM_UP = 0.05  # of the run's steps
 FINAL_LR = 0.05  # of the peak, at the end of the cosine
 RECIPE = 1  # raise when training changes: finished runs of an older recipe are then not reused
 
-BUDGETS = (1e10, 10**10.5, 1e11, 10**11.5, 1e12, 10**12.5, 1e13)
-WIDTHS = (
-    8,
-    12,
-    16,
-    20,
-    24,
-    28,
-    32,
-    40,
-    48,
-    56,
-    64,
-    80,
-    96,
-    112,
-    128,
-    160,
-    192,
-    224,
-    256,
-    320,
-    384,
-    512,
-    640,
-    768,
-    1024,
-)
+BUDGETS = tuple(10**e for e in (10.5, 11.0, 11.5, 12.0, 12.5))  # FLOPs, half a decade apart
+WIDTHS = (8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 72, 80, 88, 96, 104, 112, 128, 144, 160, 192, 224, 256, 320, 384, 512, 640, 768, 1024)  # fmt: skip
+SIZES_PER_BUDGET = 7
+CENTRE = (3e4, 0.5)  # the middle size of a budget: 3e4 parameters at 1e11 FLOPs, growing as C^0.5
 COLUMNS = (
     "run", "step", "n_params", "n_params_non_embedding", "n_tokens", "flops", "train_loss", "loss", "lr",
     "batch_tokens", "seed", "budget", "wall_time_s",
@@ -424,3 +400,98 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         sys.exit(f"{path} does not exist yet: make it first (see the top of {Path(__file__).name}).")
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+def cells(budgets: Iterable[float], most_tokens: int) -> list[tuple[float, int]]:
+    """(budget, width) of the ladder: sizes about 1.7 apart around each budget's expected optimum.
+
+    A cell that would read some text twice is moved to the next larger size.
+    """
+    out = []
+    for budget in budgets:
+        centre = CENTRE[0] * (budget / 1e11) ** CENTRE[1]
+        wanted = centre * 1.7 ** (np.arange(SIZES_PER_BUDGET) - SIZES_PER_BUDGET // 2)
+        able = [w for w in WIDTHS if budget / (6 * plan_run(budget, w, 0, 1.0).n_params) < 0.97 * most_tokens]
+        sizes = np.log([plan_run(budget, w, 0, 1.0).n_params for w in able])
+        chosen: list[int] = []
+        for n in np.log(wanted):
+            free = [i for i in range(len(able)) if able[i] not in chosen]
+            chosen.append(able[min(free, key=lambda i: abs(sizes[i] - n))])
+        out += [(budget, width) for width in sorted(chosen)]
+    return out
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Train each swept cell at several learning rates."""
+    rates = [2e-3 * 2.0**k for k in range(6)]
+    runs = [
+        plan_run(budget, width, 0, rate)
+        for budget, widths in ((10**10.5, (12, 20, 40)), (10**11.5, (24, 56)))
+        for width in widths
+        for rate in rates
+    ]
+    rows = [
+        {**{c: last[c] for c in ("run", "n_params", "n_tokens", "budget", "loss")}, "peak_lr": f"{run.lr:.4g}"}
+        for run, (*_, last) in zip(runs, train_all(runs, options), strict=True)
+    ]
+    write_csv(LADDER / "lr_sweep.csv", ("run", "n_params", "n_tokens", "budget", "peak_lr", "loss"), rows)
+    rule, used = fit_lr_rule(read_csv(LADDER / "lr_sweep.csv"))
+    for cell in used:
+        say("N {n_params:>9,.0f}  D {n_tokens:>10,.0f}  best lr {best_lr:.2e}  loss {loss:.4f}".format(**cell))
+    say(f"peak lr = {rule.scale:.3g} (N / 1e5)^{rule.of_params:.3f} (D / 1e6)^{rule.of_tokens:.3f}")
+
+
+def ladder(options: argparse.Namespace) -> None:
+    """Train every cell with seed 0 and three cells with seed 1, cheapest first; write all evaluations."""
+    rule, _ = fit_lr_rule(read_csv(LADDER / "lr_sweep.csv"))
+    grid = cells(options.budgets, corpus(options.corpus).max_tokens)
+    middle = SIZES_PER_BUDGET // 2
+    again = [grid[i * SIZES_PER_BUDGET + middle] for i in (0, len(options.budgets) // 2, len(options.budgets) - 1)]
+    runs = [plan_run(b, w, 0, rule) for b, w in grid] + [plan_run(b, w, 1, rule) for b, w in dict.fromkeys(again)]
+    runs.sort(key=lambda run: (run.budget, run.n_params, run.seed))
+    write_csv(options.out, COLUMNS, [row for rows in train_all(runs, options) for row in rows])
+
+
+def check(options: argparse.Namespace) -> None:
+    """Print each budget's losses and whether they bend up on both sides of the best size."""
+    finals: dict[str, dict[str, str]] = {row["run"]: row for row in read_csv(options.out)}
+    budgets = sorted({float(row["budget"]) for row in finals.values()})
+    for budget in budgets:
+        rows = sorted((int(r["n_params"]), float(r["loss"])) for r in finals.values()
+                      if float(r["budget"]) == budget and r["seed"] == "0")  # fmt: skip
+        losses = [loss for _, loss in rows]
+        i = int(np.argmin(losses))
+        bent = "U" if 0 < i < len(rows) - 1 else "no U: the best size is at the edge"
+        print(f"{budget:.2e}  {bent:3}  " + "  ".join(f"{n:,}: {loss:.4f}" for n, loss in rows))
+    for name, row in finals.items():
+        if row["seed"] != "0" and (twin := finals.get(name.replace(f"-s{row['seed']}", "-s0"))):
+            print(f"seeds  {name}: {float(row['loss']) - float(twin['loss']):+.4f} nats/byte against seed 0")
+
+
+def describe(options: argparse.Namespace) -> None:
+    data = corpus(options.corpus)
+    print(f"{data.n_files:,} files, {data.n_bytes:,} bytes, {data.n_held_out_files:,} files held out; "
+          f"{data.max_tokens:,} bytes to train on; sha256 {data.sha256}")  # fmt: skip
+
+
+def main() -> None:
+    import sysconfig
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("corpus", "tune", "train", "check"))
+    parser.add_argument("--jobs", type=int, default=1, help="runs trained side by side")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--corpus", nargs="+", default=(sysconfig.get_path("stdlib"),), help="folders of .py files")
+    parser.add_argument("--budgets", type=lambda s: tuple(map(float, s.split(","))), default=BUDGETS)
+    parser.add_argument("--out", type=Path, default=LADDER / "runs.csv")
+    options = parser.parse_args()
+    options.corpus = tuple(options.corpus)
+    {"corpus": describe, "tune": tune, "train": ladder, "check": check}[options.command](options)
+
+
+if __name__ == "__main__":
+    main()

@@ -186,7 +186,8 @@ class FitResult:
         dof = np.maximum(np.asarray(self.n_runs) - u.shape[-1], 1)
         half = stdtrit(dof, 0.5 + level / 2)[..., None] * np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
         half = np.where(half == 0, np.nan, half)  # held at a bound
-        low, high = coordinates.to_theta(u - half)[0], coordinates.to_theta(u + half)[0]
+        with np.errstate(over="ignore"):  # an interval may be open
+            low, high = coordinates.to_theta(u - half)[0], coordinates.to_theta(u + half)[0]
         return np.minimum(low, high), np.maximum(low, high)
 
     def std_error(self) -> Array:

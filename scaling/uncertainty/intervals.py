@@ -147,13 +147,12 @@ def draws(
     values, vectors = np.linalg.eigh(np.nan_to_num(covariance))
     u = centre + heavy * (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     theta = result.coordinates.to_theta(u)[0]
-    seed = int(rng) if isinstance(rng, int | np.integer) else None
     same: dict[str, Any] = {
         name: np.broadcast_to(np.asarray(getattr(result, name)), (n, *np.shape(getattr(result, name))))
         for name in PER_ROW
     }
     same["status"] = np.full(n, FitStatus.CONVERGED, dtype=object)
-    return replace(result, **(same | {"theta": theta}), of=result, seed=seed, problem=None)
+    return replace(result, **(same | {"theta": theta}), of=result, seed=None, problem=None)
 
 
 def _interval(

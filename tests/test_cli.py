@@ -1,0 +1,260 @@
+"""The command: tables for people, one JSON document for programs, one sentence and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.resources import files
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import scaling
+from scaling.cli import main
+
+
+def chinchilla_loss(n, d):
+    return 1.8 + 480 * n**-0.35 + 2100 * d**-0.37
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Simulated runs: 5 budgets x 7 sizes, in two families."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for family, shift in (("web", 1.0), ("code", 0.8)):
+        for c in 10.0 ** np.arange(18, 20.5, 0.5):
+            for n in np.sqrt(c / 120) * 2.0 ** np.arange(-3, 4):
+                d = c / 6 / n
+                loss = shift * chinchilla_loss(n, d) * np.exp(rng.normal(0, 0.003))
+                rows.append((f"{family}-{c:.0e}-{n:.0e}", family, n, d, loss))
+    path = tmp_path_factory.mktemp("runs") / "sweep.csv"
+    pd.DataFrame(rows, columns=["run", "family", "params", "tokens", "eval/loss"]).to_csv(path, index=False)
+    return path
+
+
+def call(*arguments, stdin=None):
+    return CliRunner().invoke(main, [str(a) for a in arguments], input=stdin, prog_name="scaling")
+
+
+def schema(name):
+    return json.loads(files("scaling").joinpath("schemas", f"{name}.schema.json").read_text())
+
+
+def one_sentence(result):
+    """Exit 2, nothing on standard output, one readable line and no traceback."""
+    assert result.exit_code == 2, (result.exit_code, result.stderr, result.exception)
+    assert result.stdout == ""
+    assert result.stderr.startswith("scaling: error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_check_says_what_was_understood(sweep):
+    result = call("check", sweep, "--column", "loss=eval/loss")
+    assert result.exit_code == 0
+    assert "70 rows read, 70 used" in result.stdout
+    assert "n_params" in result.stdout
+    assert "several_groups" not in result.stderr
+    document = json.loads(call("check", sweep, "--column", "loss=eval/loss", "--json").stdout)
+    assert document["schema"] == "scaling.check/1"
+    assert document["mapping"]["loss"]["column"] == "eval/loss"
+
+
+def test_fit_prints_coefficients_with_intervals_and_a_status(sweep):
+    result = call("fit", sweep, "--column", "loss=eval/loss", "--where", "family=web", "--resamples", 200)
+    assert result.exit_code == 0
+    assert "L(N, D) = E + A / N^alpha + B / D^beta" in result.stdout
+    assert "converged" in result.stdout
+    assert "200 resamples" in result.stdout
+
+
+def test_fit_json_meets_its_schema_and_nothing_else_is_printed(sweep):
+    result = call("fit", sweep, "--column", "loss=eval/loss", "--where", "family=web", "--resamples", 100, "--json")
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, schema("fit"))
+    estimate = document["coefs"]["alpha"]
+    assert estimate["low"] < 0.35 < estimate["high"]
+    assert document["provenance"]["files"][0]["rows"] == 70
+
+
+def test_equal_calls_print_equal_numbers_and_the_seed_changes_the_intervals(sweep):
+    def run(seed):
+        return call("fit", sweep, "--column", "loss=eval/loss", "--resamples", 50, "--json", "--seed", seed).stdout
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_groups_are_fitted_in_one_call_and_a_failed_one_is_listed(sweep, tmp_path):
+    result = call("fit", sweep, "--column", "loss=eval/loss", "--by", "family", "--resamples", 0, "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, schema("fit"))
+    assert [f["group"] for f in document["fits"]] == [{"family": "code"}, {"family": "web"}]
+    table = pd.read_csv(sweep)
+    few = pd.concat([table, table.head(2).assign(family="few")])
+    few.to_csv(tmp_path / "few.csv", index=False)
+    partial = call("fit", tmp_path / "few.csv", "--column", "loss=eval/loss", "--by", "family", "--resamples", 0)
+    assert partial.exit_code == 3
+    assert "group family=few failed" in partial.stderr
+    assert "code" in partial.stdout
+
+
+def test_a_saved_fit_gives_the_plan_of_the_fit_itself(sweep, tmp_path):
+    saved = tmp_path / "fit.json"
+    options = ("--column", "loss=eval/loss", "--where", "family=web", "--resamples", 100)
+    assert call("fit", sweep, *options, "--out", saved).exit_code == 0
+    from_file = json.loads(call("plan", "--fit", saved, "--flops", "1e21", "--json").stdout)
+    direct = json.loads(call("plan", sweep, *options, "--flops", "1e21", "--json").stdout)
+    jsonschema.validate(from_file, schema("plan"))
+    assert from_file["n_params"] == pytest.approx(direct["n_params"])
+    assert from_file["loss"] == pytest.approx(direct["loss"])
+
+
+def test_a_plan_for_each_kind_of_budget(sweep):
+    published = ("plan", "--published", "besiroglu2024")
+    for budget in (
+        ("--flops", "5.76e23"), ("--loss", "2.0"), ("--gpus", 512, "--accelerator", "H100", "--days", "30d", "--mfu", "40%"),
+        ("--usd", "$2.5M", "--accelerator", "A100"), ("--flops", "1e21", "--flops", "1e22"),
+    ):  # fmt: skip
+        document = json.loads(call(*published, *budget, "--json").stdout)
+        jsonschema.validate(document, schema("plan"))
+        assert call(*published, *budget).stdout
+
+
+@pytest.mark.parametrize("kind", [".svg", ".png", ".html"])
+def test_a_chart_is_written(sweep, tmp_path, kind):
+    path = tmp_path / f"fit{kind}"
+    result = call(
+        "fit", sweep, "--column", "loss=eval/loss", "--where", "family=web", "--resamples", 20, "--chart", path
+    )
+    assert result.exit_code == 0, result.stderr
+    assert path.stat().st_size > 5000
+
+
+def test_standard_input_is_a_source(sweep):
+    result = call("fit", "-", "--column", "loss=eval/loss", "--resamples", 0, "--json", stdin=sweep.read_bytes())
+    assert json.loads(result.stdout)["n_runs"] == 70
+
+
+def test_reference_commands_list_and_explain():
+    assert "chinchilla" in call("laws").stdout
+    assert "irreducible loss" in call("laws", "chinchilla").stdout
+    assert "besiroglu2024" in call("published").stdout
+    assert "2085" in call("published", "besiroglu2024").stdout
+    assert "H100-SXM" in call("accelerators").stdout
+    for command in ("laws", "published", "accelerators"):
+        assert len(json.loads(call(command, "--json").stdout)) >= 20
+    assert json.loads(call("laws", "chinchilla", "--json").stdout)["name"] == "chinchilla"
+
+
+def runs_csv(**columns):
+    n = np.geomspace(1e7, 1e9, 12)
+    d = np.geomspace(3e10, 1e9, 12) * np.tile([1, 3], 6)
+    table = {"params": n, "tokens": d, "loss": chinchilla_loss(n, d)} | columns
+    return pd.DataFrame({k: v for k, v in table.items() if v is not None}).to_csv(index=False)
+
+
+PLAN = ("plan", "--published", "besiroglu2024")
+BAD_CALLS = {
+    "no runs": (("fit",), None, "no runs were named"),
+    "no such file": (("fit", "nothing-here.csv"), None, "nothing-here.csv"),
+    "empty input": (("fit", "-"), "", "empty"),
+    "header only": (("fit", "-"), "params,tokens,loss\n", "no rows"),
+    "no loss column": (("fit", "-"), runs_csv(loss=None), "loss"),
+    "no size column": (("fit", "-"), runs_csv(params=None), "n_params"),
+    "words in loss": (("fit", "-"), runs_csv(loss="high"), "loss"),
+    "all losses negative": (("fit", "-"), runs_csv(loss=-1.0), "loss"),
+    "fewer runs than coefficients": (("fit", "-"), "params,tokens,loss\n1e8,1e9,3\n2e8,1e9,2.9\n", "runs"),
+    "unknown law": (("fit", "-", "--law", "chinchila"), runs_csv(), "did you mean chinchilla"),
+    "unknown objective": (("fit", "-", "--objective", "hubert"), runs_csv(), "hubert"),
+    "unknown group column": (("fit", "-", "--by", "dataset"), runs_csv(), "no such column"),
+    "fixing what is not there": (("fit", "-", "--fix", "gamma=1"), runs_csv(), "gamma"),
+    "fixing to a word": (("fit", "-", "--fix", "alpha=low"), runs_csv(), "alpha"),
+    "a fix without a value": (("fit", "-", "--fix", "alpha"), runs_csv(), "NAME=VALUE"),
+    "a mapping without a header": (("fit", "-", "--column", "loss"), runs_csv(), "NAME=VALUE"),
+    "a mapping to nothing": (("fit", "-", "--column", "loss=eval"), runs_csv(), "eval"),
+    "a condition that is code": (("fit", "-", "--where", "__import__('os')"), runs_csv(), "is no comparison"),
+    "negative resamples": (("fit", "-", "--resamples", "-1"), runs_csv(), "-1"),
+    "a chart of no known kind": (("fit", "-", "--chart", "x.pdf"), runs_csv(), "must end in"),
+    "a chart in no folder": (("fit", "-", "--chart", "no/such/x.svg"), runs_csv(), "does not exist"),
+    "unknown unit of loss": (("fit", "-", "--loss-unit", "nibbles"), runs_csv(), "nibbles"),
+    "no law to plan with": (("plan", "--flops", "1e21"), None, "needs one law"),
+    "two laws to plan with": ((*PLAN, "--fit", "x.json", "--flops", "1e21"), None, "--fit and --published"),
+    "no budget": (PLAN, None, "no budget"),
+    "two budgets": ((*PLAN, "--flops", "1e21", "--loss", "2"), None, "more than one budget"),
+    "zero FLOPs": ((*PLAN, "--flops", "0"), None, "not positive"),
+    "negative FLOPs": ((*PLAN, "--flops", "-1"), None, "not positive"),
+    "nan FLOPs": ((*PLAN, "--flops", "nan"), None, "not a number"),
+    "1e400 FLOPs": ((*PLAN, "--flops", "1e400"), None, "too large"),
+    "an ambiguous number": ((*PLAN, "--flops", "5,000"), None, "5,000"),
+    "an ambiguous unit": ((*PLAN, "--flops", "1e21", "--max-params", "70b"), None, "70B"),
+    "an unknown accelerator": ((*PLAN, "--gpus", "8", "--accelerator", "H10", "--days", "3"), None, "did you mean"),
+    "utilisation above one": ((*PLAN, "--gpus", "8", "--accelerator", "H100", "--days", "3", "--mfu", "4"), None, "fraction"),
+    "days without accelerators": ((*PLAN, "--accelerator", "H100", "--days", "3"), None, "how many"),
+    "a billion accelerators": ((*PLAN, "--gpus", "1B", "--accelerator", "H100", "--days", "3"), None, "more than exist"),
+    "a loss below the floor": ((*PLAN, "--loss", "1"), None, "cannot be reached"),
+    "constraints that conflict": ((*PLAN, "--flops", "1e23", "--max-params", "1B", "--max-tokens", "1B"), None, "Relax"),
+    "an unknown published law": (("plan", "--published", "hofmann", "--flops", "1e21"), None, "did you mean"),
+    "a fit file that is not there": (("plan", "--fit", "no.json", "--flops", "1e21"), None, "no.json"),
+    "a law without a trade-off": (("plan", "-", "--law", "power_n", "--flops", "1e21"), runs_csv(), "nothing to trade off"),
+    "a band of everything": ((*PLAN, "--flops", "1e21", "--band", "1"), None, "1"),
+    "an unknown command": (("fitt",), None, "fitt"),
+    "an unknown option": ((*PLAN, "--flopz", "1"), None, "flopz"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_bad_input_is_one_sentence_and_exit_code_2(case):
+    arguments, stdin, words = BAD_CALLS[case]
+    assert words in one_sentence(call(*arguments, stdin=stdin))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": "scaling.fit/2"}', '{"schema": "scaling.fit/1", "law": 3}', "\x00\x01"]
+)
+def test_a_file_that_is_no_fit_is_refused(tmp_path, text):
+    path = tmp_path / "fit.json"
+    path.write_text(text)
+    assert "fit.json" in one_sentence(call("plan", "--fit", path, "--flops", "1e21"))
+
+
+def test_runs_on_one_ratio_are_fitted_with_a_warning_in_words():
+    n = np.geomspace(1e7, 1e9, 12)
+    table = pd.DataFrame({"params": n, "tokens": 20 * n, "loss": chinchilla_loss(n, 20 * n)}).to_csv(index=False)
+    result = call("fit", "-", "--resamples", 0, "--json", stdin=table)
+    document = json.loads(result.stdout)
+    assert document["status"] == "undetermined" or document["warnings"]
+    codes = {w["code"] for w in json.loads(call("check", "-", "--json", stdin=table).stdout)["warnings"]}
+    assert "one_ratio" in codes
+
+
+def test_a_law_of_one_input_needs_only_that_column():
+    n = np.geomspace(1e7, 1e9, 12)
+    table = pd.DataFrame({"params": n, "loss": 10 * n**-0.1}).to_csv(index=False)
+    document = json.loads(call("fit", "-", "--law", "power_n", "--resamples", 0, "--json", stdin=table).stdout)
+    assert document["coefs"]["alpha"]["estimate"] == pytest.approx(0.1, abs=1e-6)
+
+
+def test_several_laws_are_fitted_in_one_call(sweep):
+    result = call(
+        "fit", sweep, "--column", "loss=eval/loss", "--law", "chinchilla", "--law", "kaplan", "--resamples", 0, "--json"
+    )
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, schema("fit"))
+    assert [f["law"] for f in document["fits"]] == ["chinchilla", "kaplan"]
+
+
+def test_the_installed_command_and_the_module_are_one(sweep):
+    done = subprocess.run([sys.executable, "-m", "scaling", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["scaling,", "version", scaling.__version__]
+    closed = subprocess.run(
+        f"{sys.executable} -m scaling published | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert closed.stderr == ""
