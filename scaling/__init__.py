@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 
 #: public name -> the module it lives in; loaded at first use, so that `import scaling` costs next to nothing
 _HOME = {
-    "scaling.allocation": ["Allocation", "allocate", "flops_for_loss"],
-    "scaling.compute": ["DENSE"],
+    "scaling.allocation": ["Allocation", "Constraints", "allocate", "flops_for_loss", "flops_for_params"],
+    "scaling.compute": ["ACCOUNTINGS", "DENSE", "Shape", "shapes_for"],
     "scaling.errors": ["FitError", "LawError", "PlanError", "QuantityError", "RunsError", "ScalingError"],
     "scaling.fitting": [
         "OBJECTIVES", "AbsoluteError", "Asymmetric", "FitResult", "FitStatus", "FitWarning", "Huber", "Objective", "Squared",
@@ -31,7 +31,14 @@ _HOME = {
     "scaling.logs": ["check_runs", "read_runs"],
     "scaling.planning": ["Plan", "plan"],
     "scaling.quantities": ["format_quantity", "parse_quantity"],
-    "scaling.simulate": ["simulate"],
+    "scaling.simulation": ["grid_design", "isoflop_design", "simulate"],
+    "scaling.approaches": ["Envelope", "IsoFlop", "envelope", "isoflop", "parabola_bias"],
+    "scaling.refitting": ["refit"],
+    "scaling.selection": ["Comparison", "compare"],
+    "scaling.capability": ["Capability", "score_along", "score_at"],
+    "scaling.curves.double_descent": ["DoubleDescent", "double_descent"],
+    "scaling.curves.emergence": ["Emergence", "emergence"],
+    "scaling.curves.grokking": ["Grokking", "grokking"],
     "scaling.uncertainty": ["Interval", "bootstrap", "draws", "interval"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

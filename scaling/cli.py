@@ -410,8 +410,240 @@ def plan(
     made = make_plan(source, flops=list(flops) or None, count=gpus, band=band, **request)
     if as_json:
         _print_json(made.to_dict())
+        return
+    click.echo(str(made))
+    if runs:
+        click.echo(f"\nThe law it stands on, {_reading_line(table)}\n\n{source}")
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="RUNS...")
+@click.option("--law", "laws", multiple=True, required=True, metavar="NAME", help="A law to compare; repeatable.")
+@runs_options
+@click.option(
+    "--objective", default="hoffmann", show_default=True, type=click.Choice(OBJECTIVES), help="What is minimised."
+)
+@click.option(
+    "--resamples",
+    default=RESAMPLES,
+    show_default=True,
+    type=click.IntRange(20, MOST_RESAMPLES),
+    help="Draws of the runs.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@json_option
+def compare(
+    runs: tuple[str, ...],
+    laws: tuple[str, ...],
+    objective: str,
+    resamples: int,
+    seed: int,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Which law extrapolates best: information criteria, folds and held-out largest scales."""
+    from scaling.laws import get
+    from scaling.selection import compare as compare_laws
+
+    chosen = [get(name) for name in dict.fromkeys(laws)]
+    targets = {law.target for law in chosen}
+    if len(targets) > 1:
+        raise click.UsageError(
+            f"these laws explain different columns ({', '.join(sorted(targets))}) and cannot be compared."
+        )
+    table = _read(runs, **reading, target=targets.pop())
+    _show(compare_laws(chosen, table, objective, n_resamples=resamples, rng=seed), as_json)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="RUNS...")
+@runs_options
+@click.option(
+    "--curve",
+    type=click.Choice(["asymmetric", "parabola", "akima"]),
+    help="Curve of each budget; default: as the runs allow.",
+)
+@click.option("--envelope", "as_envelope", is_flag=True, help="Approach 1: the lower envelope of training curves.")
+@click.option(
+    "--resamples",
+    default=RESAMPLES,
+    show_default=True,
+    type=click.IntRange(20, MOST_RESAMPLES),
+    help="Draws for the intervals.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@json_option
+def isoflop(
+    runs: tuple[str, ...],
+    curve: str | None,
+    as_envelope: bool,
+    resamples: int,
+    seed: int,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Approaches 1 and 2: the best size of each budget, read off the runs."""
+    from scaling.approaches import envelope
+    from scaling.approaches import isoflop as fit_profiles
+
+    table = _read(runs, **reading, final=not as_envelope)
+    if as_envelope:
+        _show(envelope(table, n_resamples=resamples, rng=seed), as_json)
     else:
-        click.echo(str(made))
+        _show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json)
+
+
+def _show(result: Any, as_json: bool) -> None:
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        click.echo(str(result))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="RUNS...")
+@click.option("--axis", metavar="COLUMN", help="Size, training time or samples; default: found by name.")
+@click.option("--value", metavar="COLUMN", help="Test error or loss; default: found by name.")
+@click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it; repeatable.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@json_option
+def descent(
+    runs: tuple[str, ...], axis: str | None, value: str | None, where: tuple[str, ...], seed: int, as_json: bool
+) -> None:
+    """Is this double descent, where is the peak, and what follows it?"""
+    from scaling.curves.double_descent import double_descent
+
+    _show(double_descent(_table_of(runs, where), axis, value, rng=seed), as_json)
+
+
+@main.command()
+@click.argument("evals", nargs=-1, metavar="EVALS...")
+@click.option("--x", default="flops", show_default=True, metavar="COLUMN", help="Scale: compute, size or loss.")
+@click.option("--score", default="score", show_default=True, metavar="COLUMN", help="Share of items solved.")
+@click.option("--items", metavar="COLUMN|N", help="Items behind each score; without it the scatter is estimated.")
+@click.option(
+    "--chance", default=0.0, show_default=True, type=click.FloatRange(0, 1, max_open=True), help="Score of guessing."
+)
+@click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it; repeatable.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@json_option
+def emergence(
+    evals: tuple[str, ...],
+    x: str,
+    score: str,
+    items: str | None,
+    chance: float,
+    where: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+) -> None:
+    """When does a score rise with scale, is it sudden, and which budget reaches it?"""
+    from scaling.curves.emergence import emergence as analyse
+
+    count = int(items) if items is not None and items.isdigit() else items
+    _show(analyse(_table_of(evals, where), x=x, score=score, n_items=count, floor=chance, rng=seed), as_json)
+
+
+@main.command()
+@click.argument("curves", nargs=-1, metavar="CURVES...")
+@click.option("--train", metavar="COLUMN", help="Training accuracy; default: found by name.")
+@click.option("--validation", metavar="COLUMN", help="Validation accuracy; default: found by name.")
+@click.option("--run", metavar="COLUMN", help="Which training a row belongs to; default: found by name.")
+@click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it; repeatable.")
+@json_option
+def grokking(
+    curves: tuple[str, ...],
+    train: str | None,
+    validation: str | None,
+    run: str | None,
+    where: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Does generalisation come long after memorisation?"""
+    from scaling.curves.grokking import grokking as analyse
+
+    _show(analyse(_table_of(curves, where), train=train, validation=validation, run=run), as_json)
+
+
+def _table_of(sources: Sequence[str], where: Sequence[str]) -> pd.DataFrame:
+    """A table that is not one of runs, its columns by their own names."""
+    from scaling.logs import read_table
+    from scaling.logs.conditions import kept_by
+
+    if not sources:
+        raise click.UsageError("no file was named: give a file, a glob, or - for standard input.")
+    table = read_table(list(sources))
+    for condition in where:
+        table = table[kept_by(condition, table)]
+    if table.empty:
+        raise RunsError("no rows are left" + (" after --where." if where else ": the input is empty."))
+    return table.reset_index(drop=True)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, metavar="[STUDY.toml | RUNS...]")
+@click.option("--law", "laws", multiple=True, metavar="NAME", help="A law to fit; repeatable.")
+@click.option(
+    "--by", multiple=True, metavar="COLUMN", help="Columns that separate groups; without it each file is one."
+)
+@click.option("--store", metavar="DIR", help="Where fits are kept; what is known there is not computed again.")
+@click.option(
+    "--objective", default="hoffmann", show_default=True, type=click.Choice(OBJECTIVES), help="What is minimised."
+)
+@click.option(
+    "--resamples",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, MOST_RESAMPLES),
+    help="Bootstrap resamples of each fit.",
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes; default: one for each core.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@click.option("--status", "show_status", is_flag=True, help="Print the state of the store, fit nothing.")
+@click.option("--changed", "show_changed", is_flag=True, help="Print what the last refit changed, fit nothing.")
+@click.option("--export", "export_to", metavar="FILE", help="Write the fits to a .csv or .parquet, fit nothing.")
+@json_option
+def refit(
+    sources: tuple[str, ...], laws: tuple[str, ...], by: tuple[str, ...], store: str | None, objective: str, resamples: int,
+    workers: int | None, seed: int, show_status: bool, show_changed: bool, export_to: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Fit laws x groups x files into a store; a second call computes only what changed. For every night."""
+    from scaling import refitting
+
+    options: dict[str, Any] = {
+        "sources": list(sources), "laws": list(laws), "by": list(by), "store": store, "objective": objective,
+        "resamples": resamples, "seed": seed,
+    }  # fmt: skip
+    if len(sources) == 1 and sources[0].endswith(".toml"):
+        options = vars(refitting.read_study(sources[0])) | ({"store": store} if store else {})
+    if not options["store"]:
+        raise click.UsageError("no store: name the directory of the fits with --store.")
+    if show_status or show_changed:
+        table = refitting.status(options["store"]) if show_status else refitting.changed(options["store"])
+        click.echo(table.to_json(orient="records") if as_json else table.to_string(index=False))
+        return 0
+    if export_to:
+        _check_writable(export_to, "--export")
+        refitting.export(options["store"], export_to)
+        return 0
+    if not options["sources"] or not options["laws"]:
+        raise click.UsageError("a refit needs runs and at least one --law (or a study file that names them).")
+    with _Progress("refitting") as progress:
+        report = refitting.refit(**options, workers=workers, progress=progress)
+    if as_json:
+        _print_json(
+            {
+                "schema": "scaling.refit/1",
+                "fits": report.n_fits,
+                "computed": report.n_computed,
+                "failed": report.n_failed,
+            }
+        )
+    else:
+        click.echo(f"{report.n_fits} fits, {report.n_computed} computed, {report.n_failed} failed; {options['store']}")
+    if report.n_failed:
+        _warn(f"{report.n_failed} fits failed: `scaling refit --store {options['store']} --status` counts them.")
+    return EXIT_PARTIAL if report.n_failed else 0
 
 
 @main.command()

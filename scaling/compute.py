@@ -157,7 +157,7 @@ class Lifetime:
 
     def n_tokens(self, n_params: Any, flops: Any) -> Array:
         """Training tokens left in a budget after serving; negative where serving alone costs more."""
-        return self.base.n_tokens(n_params, flops - INFERENCE.flops(n_params, self.inference_tokens))
+        return self.base.n_tokens(n_params, _floats(flops) - INFERENCE.flops(n_params, self.inference_tokens))
 
     def n_params(self, n_tokens: Any, flops: Any) -> Array:
         """Model size that a budget can train on so many tokens and serve: by bisection in its logarithm."""
@@ -165,7 +165,7 @@ class Lifetime:
         low = np.full(high.shape, -10.0)
         for _ in range(80):
             middle = (low + high) / 2
-            fits = self.flops(np.exp(middle), n_tokens) <= flops
+            fits = self.flops(np.exp(middle), n_tokens) <= _floats(flops)
             low, high = np.where(fits, middle, low), np.where(fits, high, middle)
         return np.exp(low)
 
@@ -466,10 +466,11 @@ class Family:
 
     def _head(self, d_model: int) -> int:
         """Head size: as the family has it; narrow models take smaller heads, down to 32, so as to have several."""
-        return next((h for h in (self.head_dim, 64, 32) if h <= self.head_dim and d_model >= 8 * h), 32)
+        fits = (h for h in (self.head_dim, 64, 32) if h <= self.head_dim and d_model >= 8 * h and d_model % h == 0)
+        return next(fits, 32)
 
-    def shape(self, n_layers: int, d_model: int) -> Shape:
-        """The family's shape of this depth and width."""
+    def shape(self, n_layers: int, d_model: int, d_ff: float | None = None) -> Shape:
+        """The family's shape of this depth and width; d_ff, rounded and at most 15 % off, instead of the family's ratio."""
         head = self._head(d_model)
         heads = d_model // head
         kv = (
@@ -477,7 +478,10 @@ class Family:
             if self.kv_heads is None
             else max(k for k in range(1, min(self.kv_heads, heads) + 1) if heads % k == 0)
         )
-        d_ff = max(1, round(self.ff_ratio * d_model / self.ff_step)) * self.ff_step
+        step = self.ff_step if d_model >= 2048 else 64
+        usual = self.ff_ratio * d_model
+        d_ff = usual if d_ff is None else min(max(d_ff, 0.85 * usual), 1.15 * usual)
+        d_ff = max(1, round(d_ff / step)) * step
         return Shape(
             n_layers, d_model, d_ff, heads, self.vocab, kv, head, self.gated, self.tied, positions=self.positions,
             relative_positions=self.relative_positions, biases=self.biases, qkv_bias=self.qkv_bias, layer_norm=self.layer_norm,
@@ -525,7 +529,7 @@ FAMILIES: Mapping[str, Family] = {
                "Llama 3 2024, arXiv:2407.21783, table 3", kv_heads=8),
         Family("llama", ((6.7e9, 128.0), (13e9, 128.0), (32e9, 111.0), (65e9, 102.4)), 8 / 3, 32000, True, False,
                "Touvron et al. 2023, arXiv:2302.13971, table 2"),
-        Family("qwen2.5", ((4e8, 37.3), (7e9, 128.0), (31e9, 80.0), (72e9, 102.4)), 5.0, 152064, True, False,
+        Family("qwen2.5", ((4e8, 37.3), (7e9, 128.0), (31e9, 80.0), (72e9, 102.4)), 5.4, 152064, True, False,
                "Qwen2.5 2024, arXiv:2412.15115; configurations of the released models", kv_heads=8, qkv_bias=True),
         Family("gpt3", ((1e8, 64.0), (1.3e9, 85.3), (6.7e9, 128.0), (175e9, 128.0)), 4.0, 50257, False, True,
                "Brown et al. 2020, arXiv:2005.14165, table 2.1", positions=2048, biases=True, layer_norm=True),
@@ -553,57 +557,68 @@ def shapes_for(
     """Shapes with about n_params parameters (all of them), the best match of size and proportions first.
 
     family : a key of FAMILIES or a Family. vocab : instead of the family's.
-    Widths are multiples of the head size (64 at least; 128 from 2048). Among the alternatives the first is the best match whose
-    width is a multiple of 256, heads a multiple of 8 and layers a multiple of 4: it splits evenly over 8 accelerators
-    and 4 stages.
+    Widths are multiples of the head size (64 at least; 128 from 2048); the feed-forward width bends by up to 15 % to meet the
+    size. Where the best match does not split evenly over 8 accelerators and 4 stages (heads a multiple of 8, layers of 4,
+    width of 256), the second is the best one that does, where there is one.
     Raises PlanError when the size is not positive or so small that the vocabulary leaves no room for layers.
     """
     chosen = _family(family)
     if vocab is not None:
         chosen = replace(chosen, vocab=vocab)
     n = float(n_params)
-    if not (np.isfinite(n) and n > 0):
-        raise PlanError(f"a shape needs a size above zero, not {n_params!r}.")
+    if not (np.isfinite(n) and 0 < n <= 1e14):
+        raise PlanError(f"a shape needs a size above zero and up to 1e14 parameters, not {n_params!r}.")
     found = _candidates(chosen, n)
     if not found:
-        smallest = chosen.shape(1, 64).n_params
         raise PlanError(
-            f"no {chosen.name} shape has {n:.3g} parameters: the vocabulary of {chosen.vocab} alone brings the smallest to "
-            f"{smallest:.3g}. Give a smaller vocabulary or another family."
-            if n < 2 * smallest
-            else f"no {chosen.name} shape has {n:.3g} parameters; sizes up to 1e14 are searched."
+            f"no {chosen.name} shape has {n:.3g} parameters: with the vocabulary of {chosen.vocab} alone the narrowest has "
+            f"{chosen.shape(1, 64).n_params:.3g}. Give a smaller vocabulary or another family."
         )
-    found.sort(key=lambda pair: pair[0])
-    ranked = [shape for _, shape in found]
-    even = next((s for s in ranked[1:] if _splits_evenly(s)), None)
-    if even is not None and not _splits_evenly(ranked[0]):
+    ranked = [shape for _, shape in sorted(found, key=lambda pair: pair[0])]
+    even = next((s for s in ranked if splits_evenly(s) and abs(s.n_params / n - 1) < 0.03), None)
+    if even is not None and not splits_evenly(ranked[0]):
         ranked.remove(even)
         ranked.insert(1, even)
     return tuple(ranked[:count])
 
 
-def _splits_evenly(shape: Shape) -> bool:
+def splits_evenly(shape: Shape) -> bool:
+    """Whether the shape divides over 8 accelerators by heads and over 4 pipeline stages by layers."""
     return shape.d_model % 256 == 0 and shape.n_heads % 8 == 0 and shape.n_layers % 4 == 0
 
 
 def _candidates(chosen: Family, n: float) -> list[tuple[float, Shape]]:
-    """(badness, shape) of the shapes within 10 % of the size and a factor 1.5 of the family's aspect ratio."""
+    """(badness, shape) of the shapes within 10 % of the size and near the family's aspect ratio."""
     width = float(chosen.continuous(n).d_model)
     found = []
     for d_model in _widths(width / 1.5, width * 1.5):
-        layer = chosen.shape(2, d_model).n_params - chosen.shape(1, d_model).n_params
-        rest = chosen.shape(1, d_model).n_params - layer
-        middle = (n - rest) / layer
-        for n_layers in {int(np.floor(middle)), int(np.ceil(middle))}:
+        plain = chosen.shape(1, d_model)
+        layer = chosen.shape(2, d_model).n_params - plain.n_params
+        middle = (n - plain.n_params) / layer + 1
+        depths = {
+            int(np.floor(middle)),
+            int(np.ceil(middle)),
+            4 * int(np.floor(middle / 4)),
+            4 * int(np.ceil(middle / 4)),
+        }
+        for n_layers in sorted(depths):
             if n_layers < 1:
                 continue
-            shape = chosen.shape(n_layers, d_model)
+            missing = (n - chosen.shape(n_layers, d_model).n_params) / (n_layers * (3 if chosen.gated else 2) * d_model)
+            shape = chosen.shape(n_layers, d_model, plain.d_ff + missing)
+            if shape.d_ff < 1:
+                continue
             miss = abs(np.log(shape.n_params / n))
+            stretched = abs(np.log(shape.d_ff / plain.d_ff))
             bent = abs(np.log(shape.aspect / chosen.aspect_at(shape.n_non_embedding)))
-            if miss < 0.1 and bent < np.log(1.5) + 0.7 * (n_layers < 12):
+            # shallow models have no aspect ratio close by: one layer more or less is a large step
+            if miss < 0.1 and stretched < 0.18 and bent < np.log(1.6) + 2.0 / n_layers:
                 # 2 % of size weigh as much as 20 % of aspect ratio, over which the loss is flat (Kaplan et al., fig. 5)
                 odd = 0.03 * (shape.n_heads % 2 + n_layers % 2)  # odd counts split over nothing
-                found.append((float(10 * miss + bent + odd), shape))
+                groups = 0.2 * abs(
+                    np.log((shape.n_kv_heads or 1) / min(chosen.kv_heads or shape.n_heads, shape.n_heads))
+                )
+                found.append((float(10 * miss + bent + stretched + odd + groups), shape))
     return found
 
 

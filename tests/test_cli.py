@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -126,6 +127,58 @@ def test_a_plan_for_each_kind_of_budget(sweep):
         document = json.loads(call(*published, *budget, "--json").stdout)
         jsonschema.validate(document, schema("plan"))
         assert call(*published, *budget).stdout
+
+
+def test_a_plan_from_runs_answers_first_and_then_shows_the_law(sweep):
+    page = call(
+        "plan", sweep, "--column", "loss=eval/loss", "--where", "family=web", "--resamples", 50, "--flops", "1e21"
+    ).stdout
+    assert page.startswith("Train ")
+    assert page.index("What binds") < page.index("L(N, D) = E + A / N^alpha + B / D^beta\n35 runs")
+
+
+def test_the_analyses_of_curves_and_of_laws_print_a_finding_and_json(sweep):
+    root = Path(__file__).resolve().parents[1] / "data"
+    for arguments, schema_of in (
+        (("descent", root / "double_descent" / "width.csv", "--where", "ridge=0", "--where", "label_noise=0"), "scaling.descent/1"),
+        (("grokking", root / "grokking" / "curves.csv"), "scaling.grokking/1"),
+        (("isoflop", root / "ladder" / "runs.csv", "--resamples", 50), "scaling.isoflop/1"),
+        (("compare", sweep, "--column", "loss=eval/loss", "--where", "family=web", "--law", "chinchilla", "--law", "power_c", "--resamples", 20), "scaling.compare/1"),
+        (("emergence", root / "emergence" / "addition.csv", "--score", "exact_match", "--x", "n_params", "--items", "n_items"), "scaling.emergence/1"),
+    ):  # fmt: skip
+        human, document = call(*arguments), call(*arguments, "--json")
+        assert human.exit_code == document.exit_code == 0, human.stderr
+        assert json.loads(document.stdout)["schema"] == schema_of
+        assert human.stdout.splitlines()[0].endswith((".", "is within the interval."))
+    assert "not in the table" in one_sentence(call("emergence", root / "emergence" / "addition.csv"))
+
+
+def test_a_refit_computes_once_and_reports(sweep, tmp_path):
+    table = pd.read_csv(sweep).rename(columns={"eval/loss": "loss"})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    arguments = (
+        "refit",
+        tmp_path / "runs.csv",
+        "--law",
+        "chinchilla",
+        "--by",
+        "family",
+        "--store",
+        tmp_path / "store",
+        "--workers",
+        1,
+    )
+    assert json.loads(call(*arguments, "--json").stdout) == {
+        "schema": "scaling.refit/1",
+        "fits": 2,
+        "computed": 2,
+        "failed": 0,
+    }
+    assert json.loads(call(*arguments, "--json").stdout)["computed"] == 0
+    assert "converged" in call("refit", "--store", tmp_path / "store", "--status").stdout
+    assert call("refit", "--store", tmp_path / "store", "--export", tmp_path / "fits.csv").exit_code == 0
+    assert "alpha" in (tmp_path / "fits.csv").read_text()
+    one_sentence(call("refit", tmp_path / "runs.csv", "--law", "chinchilla"))
 
 
 @pytest.mark.parametrize("kind", [".svg", ".png", ".html"])

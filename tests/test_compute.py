@@ -7,7 +7,7 @@ import tomllib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.compute import (
@@ -136,7 +136,7 @@ def test_unknown_methods_and_families_are_refused_with_the_nearest():
         shapes_for(1e9, "lama3")
     with pytest.raises(PlanError, match="'total' or 'non-embedding'"):
         OfFamily(counts="all")
-    with pytest.raises(PlanError, match="active_share 1.5"):
+    with pytest.raises(PlanError, match=r"active_share 1\.5"):
         ActiveExperts(1.5)
     with pytest.raises(PlanError, match="context -1"):
         OfFamily(context=-1)
@@ -215,11 +215,14 @@ def test_reported_compute_follows_within_5_percent(name):
     assert accounting.flops(n, d) == pytest.approx(reported, rel=0.05)
 
 
-def test_gopher_s_own_figure_is_of_another_accounting():
-    """arXiv:2112.11446 prints 6.31e23 for 300e9 tokens and Chinchilla's paper 5.76e23; 6 N D is 5.04e23. Neither is an error."""
+def test_gopher_s_own_figure_is_of_no_accounting_here():
+    """arXiv:2112.11446 prints 6.31e23 for 300e9 tokens, Chinchilla's paper 5.76e23 for the same run; 6 N D is 5.04e23."""
     gopher = Shape(80, 16384, 65536, 128, 32000, gated=False, tied=True, relative_positions=True)
     assert 6 * gopher.n_params * 300e9 == pytest.approx(5.04e23, rel=0.01)
-    assert gopher.flops_per_token(2048, "hoffmann") * 300e9 == pytest.approx(5.04e23, rel=0.05)
+    counted = [gopher.flops_per_token(2048, method) * 300e9 for method in METHODS]
+    assert max(counted) < 5.2e23
+    # with recomputation, which Gopher used, the hardware executed about what the paper prints
+    assert max(counted) * 4 / 3 > 6.31e23
 
 
 # Hoffmann et al. 2022, table A4: layers, d_model, d_ff, heads, head size; ratio to 6 N D at 2048 tokens
@@ -291,6 +294,7 @@ def test_shapes_that_cannot_be_are_refused():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=30)  # each of 7 families; a proposal takes tens of milliseconds
 @given(log_n=st.floats(8.5, 12))
 def test_a_proposed_shape_has_the_size_and_the_proportions_asked_for(name, log_n):
     n = 10**log_n
@@ -299,20 +303,21 @@ def test_a_proposed_shape_has_the_size_and_the_proportions_asked_for(name, log_n
     assert len(shapes) == 3
     assert len(set(shapes)) == 3
     for shape in shapes:
-        assert shape.n_params == pytest.approx(n, rel=0.04)
+        assert shape.n_params == pytest.approx(n, rel=0.05)
         assert shape.d_model % (128 if shape.d_model >= 2048 else 64) == 0
         assert shape.n_heads * shape.head_dim == shape.d_model
         assert shape.n_heads % shape.n_kv_heads == 0
-        assert shape.d_ff % family.ff_step == 0
-        assert shape.aspect == pytest.approx(family.aspect_at(shape.n_non_embedding), rel=0.8)
-    assert shapes[0].n_params == pytest.approx(n, rel=0.035)
+        assert shape.d_ff % (family.ff_step if shape.d_model >= 2048 else 64) == 0
+        assert shape.d_ff / shape.d_model == pytest.approx(family.ff_ratio, rel=0.25)
+        assert abs(np.log(shape.aspect / family.aspect_at(shape.n_non_embedding))) < np.log(1.6) + 2 / shape.n_layers
+    assert shapes[0].n_params == pytest.approx(n, rel=0.02)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_second_best_splits_evenly_where_the_best_does_not(name):
     for n in (3e9, 7e9, 30e9, 70e9, 200e9):
         shapes = shapes_for(n, name)
-        assert any(s.d_model % 256 == 0 and s.n_heads % 8 == 0 and s.n_layers % 4 == 0 for s in shapes[:2])
+        assert any(s.d_model % 256 == 0 and s.n_heads % 8 == 0 and s.n_layers % 4 == 0 for s in shapes[:2]), n
 
 
 def test_the_llama_3_family_gives_about_its_own_members():
@@ -323,7 +328,7 @@ def test_the_llama_3_family_gives_about_its_own_members():
 
 
 def test_a_size_below_the_vocabulary_is_refused_with_the_way_out():
-    with pytest.raises(PlanError, match="vocabulary of 128256 alone .* smaller vocabulary"):
+    with pytest.raises(PlanError, match=r"vocabulary of 128256 alone .* smaller vocabulary"):
         shapes_for(2e7, "llama3")
     assert shapes_for(2e7, "llama3", vocab=8192)[0].n_params == pytest.approx(2e7, rel=0.1)
     for bad in (0, -1e9, np.nan, np.inf):

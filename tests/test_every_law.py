@@ -19,7 +19,7 @@ from scaling.fitting import fit
 from scaling.fitting.scale import Coordinates
 from scaling.laws import LAWS
 from scaling.laws.law import Law
-from scaling.simulate import simulate
+from scaling.simulation import simulate
 
 every_law = pytest.mark.parametrize("name", LAWS)
 

@@ -105,7 +105,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, hint):
 
 @pytest.mark.parametrize("name", ["", "nvidia", "quantum annealer"])
 def test_a_name_like_no_other_is_refused_with_the_whole_list(name):
-    with pytest.raises(PlanError, match="there are: .*H100-SXM"):
+    with pytest.raises(PlanError, match=r"there are: .*H100-SXM"):
         accelerator(name)
 
 
@@ -118,4 +118,28 @@ def test_the_table_is_light_to_import():
     code = "import sys, scaling.hardware; print([m for m in ('pandas', 'scipy', 'altair') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_published_runs_used_a_plausible_share_of_the_peak(science):
+    """6 N D over chip-hours and dense peak, end to end: 10 to 60 % for every run whose authors print its chip-hours."""
+    import tomllib
+
+    from scaling.compute import DENSE, mfu
+
+    runs = [r for r in tomllib.loads(science("compute.toml").read_text())["run"] if "chip_hours" in r]
+    assert len(runs) >= 20
+    used = {}
+    for run in runs:
+        seconds, n = run["chip_hours"] * 3600, run.get("n_active", run["n"])
+        used[run["name"]] = float(mfu(run["d"] / seconds, DENSE.flops(n, 1), 1, accelerator(run["chip"]).bf16))
+    assert {k: v for k, v in used.items() if not 0.1 < v < 0.6} == {}
+    # as computed elsewhere from the same papers
+    assert used["LLaMA 65B"] == pytest.approx(0.48, abs=0.005)
+    assert used["Llama 3.1 405B"] == pytest.approx(0.35, abs=0.005)
+    assert used["DeepSeek-V3"] == pytest.approx(0.35, abs=0.005)
+    # Pre-training alone took 2.664e6 H800 hours; at 2 USD the whole 2.788e6 cost the 5.576 M USD that arXiv:2412.19437 prints
+    (deepseek,) = (r for r in runs if r["name"] == "DeepSeek-V3")
+    assert deepseek["chip_hours_total"] * deepseek["usd_assumed_per_chip_hour"] == pytest.approx(
+        deepseek["usd_total_reported"]
     )

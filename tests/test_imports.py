@@ -21,16 +21,16 @@ ALLOWED = {
     "fitting": {"errors", "laws"},
     "uncertainty": {"errors", "laws", "fitting"},
     "allocation": {"errors", "laws", "compute", "quantities"},
-    "simulate": {"errors", "laws", "fitting", "allocation", "compute"},
+    "simulation": {"errors", "laws", "fitting", "allocation", "compute"},
     "selection": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
     "approaches": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute", "allocation"},
     "curves": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
     "planning": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "hardware", "quantities"},
     "capability": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities", "curves"},
-    "refit": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
+    "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
     "charts": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "planning", "compute", "quantities", "approaches",
-        "selection", "curves", "capability", "simulate",
+        "selection", "curves", "capability", "simulation",
     },
 }  # fmt: skip
 DOORS = {"__init__", "__main__", "cli", "report"}

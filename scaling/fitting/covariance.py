@@ -55,7 +55,10 @@ def sandwich(
     meat = np.matmul(scaled_jac * inflated[:, None] ** 2, scaled_jac.swapaxes(1, 2))
     bread = _inverse(hessian * scale + held)
     covariance = np.matmul(np.matmul(bread, meat), bread.swapaxes(1, 2)) * scale
-    return 0.5 * (covariance + covariance.swapaxes(1, 2)), condition
+    covariance = 0.5 * (covariance + covariance.swapaxes(1, 2))
+    # an ill-conditioned optimum can round to a negative variance: nothing is known about that coefficient then
+    lost = np.diagonal(covariance, axis1=1, axis2=2) < 0
+    return np.where(lost[:, :, None] | lost[:, None, :], np.nan, covariance), condition
 
 
 def classical(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array) -> Array:

@@ -70,7 +70,7 @@ class Coordinates:
         for k, i in enumerate(self.free):
             c, v = self.law.coefs[i], u[..., k]
             if np.isfinite(c.lower) and np.isfinite(c.upper):
-                share = 1 / (1 + np.exp(-v))
+                share = 0.5 * (1 + np.tanh(0.5 * v))  # the logistic function, without overflow
                 theta[..., i] = c.lower + (c.upper - c.lower) * share
                 slope[..., k] = (c.upper - c.lower) * share * (1 - share)
             elif np.isfinite(c.lower):

@@ -19,7 +19,7 @@ from scaling.laws.law import Array
 
 GRADIENT_TOLERANCE = 1e-9  # scaled gradient of a converged row; rounding leaves about 1e-13
 LOOSE_TOLERANCE = 1e-6  # accepted when no step lowers the objective any more (rounding-limited problems)
-CHUNK_ELEMENTS = 60_000  # rows x points handled at once: the working set stays in the cache
+CHUNK_ELEMENTS = 120_000  # rows x points handled at once: the working set stays in the cache
 SECOND_ORDER_EVERY = 3  # Newton iterations that share one second-order term
 STEP_FOR_DIFFERENCES = 1e-6
 
@@ -87,7 +87,8 @@ class Local:
     def finite(self) -> Array:
         """(B,) True where residuals and derivatives are finite. A sum is finite only if its terms are."""
         with np.errstate(all="ignore"):
-            return np.isfinite((self.jac.sum(1) * self.outer + self.residual).sum(-1) + self.slope.sum(-1))
+            total = np.matmul(self.jac, self.outer[..., None])[..., 0].sum(-1)
+            return np.isfinite(total + self.residual.sum(-1) + self.slope.sum(-1))
 
 
 def linearise(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array) -> Local:
@@ -126,7 +127,10 @@ def solve(
     chunk = max(1, CHUNK_ELEMENTS // max(problem.n_points, 1))
     for first in range(0, n_rows, chunk):
         rows = np.arange(first, min(first + chunk, n_rows))
-        _solve_chunk(coordinates, objective, problem.take(rows), u0[rows], delta[rows], max_iterations, out, rows)
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # far from the optimum a row may overflow; it is then not accepted
+            _solve_chunk(coordinates, objective, problem.take(rows), u0[rows], delta[rows], max_iterations, out, rows)
     return out
 
 
@@ -199,23 +203,25 @@ def _solve_chunk(
     for iteration in range(max_iterations + 1):
         if not len(s.rows):
             return
-        size = np.abs(here.residual)
         psi = objective.psi(here.residual, s.delta) * problem.weights
         gradient = here.contract(psi)
 
         # curvature: reweighted residuals (never negative) far out, the objective's own near the optimum
-        major = objective.majoriser(here.residual, s.delta) * problem.weights
-        if s.newton.any():
-            exact_curvature = objective.curvature(here.residual, s.delta) * problem.weights
-            hessian = here.gram(np.where(s.newton[:, None], exact_curvature, major))
+        if s.newton.all():
+            hessian = here.gram(objective.curvature(here.residual, s.delta) * problem.weights)
         else:
-            hessian = here.gram(major)
+            bend = objective.majoriser(here.residual, s.delta)
+            if s.newton.any():
+                bend = np.where(s.newton[:, None], objective.curvature(here.residual, s.delta), bend)
+            hessian = here.gram(bend * problem.weights)
         stale = np.flatnonzero(s.newton & (s.age >= SECOND_ORDER_EVERY))
         plain = ~s.newton
         s.curvature[plain] = np.diagonal(hessian, axis1=1, axis2=2)[plain]
         if len(stale):
             some = here.take(stale)
-            s.curvature[stale] = np.diagonal(some.gram(major[stale]), axis1=1, axis2=2)
+            s.curvature[stale] = np.diagonal(
+                some.gram(_major(objective, some, problem, s.delta, stale)), axis1=1, axis2=2
+            )
             s.second[stale] = _second_order(
                 coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale]
             )
@@ -226,15 +232,18 @@ def _solve_chunk(
         # a term that has vanished from every prediction, and that the objective would have smaller still, is at its bound
         s.at_bound = vanishing & (s.curvature <= 1e-16 * s.curvature.max(-1, keepdims=True)) & (gradient >= 0)
 
-        reach = np.sqrt(np.maximum(s.curvature * (psi * here.residual).sum(-1)[:, None], 1e-300))
+        work = np.einsum("bn,bn->b", psi, here.residual)
+        reach = np.sqrt(np.maximum(s.curvature * work[:, None], 1e-300))
         scaled = np.where(s.at_bound, 0.0, np.abs(gradient) / reach).max(-1)
-        exact = (size * (problem.weights > 0)).max(-1) <= 1e-14 * _magnitude(problem.y, objective)
+        exact = np.zeros(len(s.rows), bool)
+        if (s.value <= 1e-9 * problem.weights.sum(-1) * _magnitude(problem.y, objective)).any():
+            exact = _largest(here, problem) <= 1e-14 * _magnitude(problem.y, objective)
         done = (scaled <= GRADIENT_TOLERANCE) | exact
         # no step lowers the objective any more: as converged as rounding allows if the gradient or the residuals are small
         stuck = (s.slow >= 10) | (s.damping > 1e12)
         leave = (done | stuck | (iteration == max_iterations)) & ~s.finished
         if leave.any():
-            tiny = (size * (problem.weights > 0)).max(-1) <= 1e-10 * _magnitude(problem.y, objective)
+            tiny = _largest(here, problem) <= 1e-10 * _magnitude(problem.y, objective)
             # a coordinate that the target no longer feels has run away to a flat region, not to an optimum
             escaped = ((s.curvature <= 1e-20 * s.widest) & ~s.at_bound).any(-1)
             i = s.rows[leave]
@@ -248,13 +257,14 @@ def _solve_chunk(
                 return
         if s.finished.mean() > 0.2:
             stay = ~s.finished
-            gradient, major, hessian = gradient[stay], major[stay], hessian[stay]
+            gradient, hessian = gradient[stay], hessian[stay]
             keep(stay)
 
         step = _solve_rows(hessian, gradient, s.widest, s.damping, s.at_bound, eye)
         uphill = np.flatnonzero(~((step * gradient).sum(-1) < 0) & s.newton)
         if len(uphill):  # an indefinite Hessian: fall back to the reweighted residuals
-            gauss = here.take(uphill).gram(major[uphill])
+            some = here.take(uphill)
+            gauss = some.gram(_major(objective, some, problem, s.delta, uphill))
             damping = np.maximum(s.damping[uphill], 1e-8)
             step[uphill] = _solve_rows(gauss, gradient[uphill], s.widest[uphill], damping, s.at_bound[uphill], eye)
         if s.newton.any():
@@ -295,6 +305,16 @@ def _solve_chunk(
         s.u, s.value, here = trial, value, there
 
 
+def _major(objective: Objective, some: Local, problem: Problem, delta: Array, rows: Array) -> Array:
+    """Weights (len(rows), n) of the quadratic that lies above the objective."""
+    return objective.majoriser(some.residual, delta[rows]) * problem.weights[rows]
+
+
+def _largest(here: Local, problem: Problem) -> Array:
+    """Largest residual (B,) of a run in use."""
+    return np.where(problem.weights > 0, np.abs(here.residual), 0.0).max(-1)
+
+
 def _magnitude(y: Array, objective: Objective) -> Array | float:
     """What a residual is small against: the target's size, or 1 for logs."""
     return 1.0 if objective.of == "log" else np.abs(y).max(-1)
@@ -310,8 +330,9 @@ def _solve_rows(hessian: Array, gradient: Array, diagonal: Array, damping: Array
         right = np.where(hold, 0.0, right)
     try:
         step = np.linalg.solve(scaled, right[..., None])[..., 0]
-    except np.linalg.LinAlgError:  # one singular row: regularise them all a little
-        step = np.linalg.solve(scaled + 1e-10 * eye, right[..., None])[..., 0]
+    except np.linalg.LinAlgError:  # one singular row: regularise them all a little, each by its own size
+        ridge = 1e-10 * (1.0 + np.nan_to_num(np.abs(np.diagonal(scaled, axis1=1, axis2=2))).max(-1))
+        step = np.linalg.solve(np.nan_to_num(scaled) + ridge[:, None, None] * eye, right[..., None])[..., 0]
     return step * root
 
 

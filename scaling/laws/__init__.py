@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from scaling.errors import LawError
+from scaling.laws.after_training import AFTER_TRAINING_LAWS
 from scaling.laws.alabdulmohsin import ALABDULMOHSIN_LAWS
 from scaling.laws.annealing import ANNEALING, annealing_features, multi_power_law
 from scaling.laws.broken_power_law import BROKEN_POWER_LAWS, broken_power_law
@@ -12,6 +13,7 @@ from scaling.laws.capacity import KNOWLEDGE_CAPACITY
 from scaling.laws.chinchilla import CHINCHILLA
 from scaling.laws.data_constrained import DATA_CONSTRAINED
 from scaling.laws.distillation import DISTILLATION_LAWS
+from scaling.laws.double_descent import DOUBLE_DESCENT_LAWS
 from scaling.laws.downstream import DOWNSTREAM_LAWS
 from scaling.laws.farseer import FARSEER
 from scaling.laws.granularity import FINE_GRAINED_MOE
@@ -20,6 +22,7 @@ from scaling.laws.hestness import HESTNESS_LAWS
 from scaling.laws.kaplan import KAPLAN_LAWS
 from scaling.laws.law import Coef, Law
 from scaling.laws.learning_curve import LEARNING_CURVES
+from scaling.laws.mixing import LOSS_TO_LOSS, mixing_law
 from scaling.laws.overtraining import OVERTRAINING
 from scaling.laws.power_law import POWER_LAWS
 from scaling.laws.precision import PRECISION_LAWS
@@ -55,17 +58,21 @@ LAWS: dict[str, Law] = {
         *LEARNING_CURVES,
         ANNEALING,
         *DOWNSTREAM_LAWS,
+        LOSS_TO_LOSS,
+        *AFTER_TRAINING_LAWS,
         *TUNING_LAWS,
         *SPARSE_AUTOENCODER_LAWS,
         *REWARD_LAWS,
         TRANSFER,
         KNOWLEDGE_CAPACITY,
+        *DOUBLE_DESCENT_LAWS,
     )
 }
 
 # families whose members depend on more than a name
 _MADE = {
     "multi_power": "multi_power_law(schedules), for the learning-rate schedules of the runs",
+    "mixing": "mixing_law(shares), for the share columns of the runs",
     "bnsl": "broken_power_law(n_breaks), for any number of breaks",
 }
 
@@ -81,4 +88,4 @@ def get(name: str) -> Law:
     raise LawError(f"no law is called {name!r}; {hint}")
 
 
-__all__ = ["LAWS", "Coef", "Law", "annealing_features", "broken_power_law", "get", "multi_power_law"]
+__all__ = ["LAWS", "Coef", "Law", "annealing_features", "broken_power_law", "get", "mixing_law", "multi_power_law"]

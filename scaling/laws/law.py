@@ -106,7 +106,8 @@ def complex_step(
 
 def split(theta: Array) -> tuple[Array, ...]:
     """Coefficients (..., P) as P arrays (..., 1) that broadcast against runs (..., n)."""
-    return tuple(np.moveaxis(np.asarray(theta), -1, 0)[..., None])
+    theta = np.asarray(theta)
+    return tuple(theta[..., i, None] for i in range(theta.shape[-1]))
 
 
 def stack(*derivatives: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import LawError
+from scaling.laws.annealing import ANNEALING
 from scaling.laws.broken_power_law import broken_power_law
 from scaling.laws.capacity import KNOWLEDGE_CAPACITY
 from scaling.laws.chinchilla import CHINCHILLA
@@ -473,6 +474,18 @@ _SETTING_SETS = (
         "Li et al. 2025, arXiv:2503.04715; bootstrap file of step-law/steplaw", "primary", d_counts="tokens",
         domain={"n_params": (6e7, 1e9), "n_tokens": (2e9, 1e11)}, loss_unit="tokens", se={"r": 0.019}, ci={"r": (0.534, 0.606)},
         ci_kind="2.5 to 97.5 percentile of the authors' 1000 bootstraps",
+    ),
+    *(
+        _entry(
+            f"tissue2024-{size}", ANNEALING, dict(zip(ANNEALING.coef_names, row, strict=True)), f"Tissue et al., annealing of a {size.upper()} model",
+            "form of Tissue et al. 2024, arXiv:2408.11029; refitted to the curves of Luo et al. 2025, arXiv:2503.12811", "primary",
+            n_counts=f"one model of {size.upper()}", data="cosine, constant and two-stage curves of 24000 steps, peak rate 3e-4",
+            notes="decay 0.999; rates in absolute units, summed over steps from the first of the warm-up; mean relative error on unseen "
+            "schedules 8e-4 (warm-up, stable, decay) to 4.5e-3 (three times as long)",
+        )
+        for size, row in (
+            ("25m", (3.1583, 0.5136, 0.5134, 0.4019)), ("100m", (2.7889, 0.5926, 0.4550, 0.4812)), ("400m", (2.5246, 0.6536, 0.4205, 0.5700)),
+        )
     ),
     *(
         _entry(

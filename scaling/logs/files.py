@@ -126,6 +126,23 @@ def read_tables(source: Any, *, max_bytes: int = MAX_BYTES) -> Iterator[RawTable
         )
 
 
+def read_table(source: Any, *, max_bytes: int = MAX_BYTES) -> pd.DataFrame:
+    """Files as they stand, one below the other: columns by their own names, numbers where every cell is one.
+
+    For tables that are not runs (scores, curves of accuracy). Raises RunsError as read_runs does.
+    """
+    parts = []
+    for table in read_tables(source, max_bytes=max_bytes):
+        frame = pd.DataFrame(table.columns)
+        for column in frame:
+            if frame[column].dtype == object:
+                numbers = pd.to_numeric(frame[column], errors="coerce")
+                if (numbers.notna() | frame[column].isna()).all():
+                    frame[column] = numbers
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
 def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> RawTable:
     """A table from the bytes of a file; the format is told by the content, not by the name."""
     digest = hashlib.sha256(content).hexdigest()

@@ -126,11 +126,12 @@ def _drawer(
     base = one.weights[0]
     present = np.flatnonzero(base > 0)
     if kind == "cases":
-        probability = np.full(len(present), 1 / len(present))
+        n = len(present)
 
         def cases(rng: np.random.Generator, count: int) -> Array:
+            drawn = rng.integers(n, size=(count, n)) + n * np.arange(count)[:, None]
             weights = np.zeros((count, len(base)))
-            weights[:, present] = rng.multinomial(len(present), probability, size=count)
+            weights[:, present] = np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n)
             return weights * base
 
         return cases

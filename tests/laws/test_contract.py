@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import LawError
-from scaling.laws import LAWS, broken_power_law, get, multi_power_law
+from scaling.laws import LAWS, broken_power_law, get, mixing_law, multi_power_law
 from scaling.laws.law import complex_step
 
 N_RUNS = 12
@@ -42,6 +42,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "supervised_loss": (1.7, 3.0),
     "tokens_per_param": (1.0, 1e3),
     "schedule": (0.0, 1.99),
+    "source_loss": (1.5, 4.0),
+    "n_attempts": (1.0, 1e4),
+    "web": (0.0, 0.5),
+    "code": (0.0, 0.5),
 }
 
 STEPS = np.arange(1_000_001)
@@ -53,6 +57,7 @@ EVERY = LAWS | {
             np.select([STEPS < 2e2, STEPS < 1e5], [3e-4, 1e-4], 2e-4),
         ]
     ),
+    "mixing": mixing_law(["books", "web", "code"]),
     "bnsl2_of_data": broken_power_law(2, x="n_tokens", x_range=(1e9, 1e13), name="bnsl2_of_data"),
 }
 WITH_LINEAR = [name for name in sorted(EVERY) if EVERY[name].linear]
@@ -125,7 +130,7 @@ def test_predictions_have_the_shape_of_the_runs_and_are_finite(law):
 def test_the_analytic_derivative_is_the_derivative(law):
     rng = _rng(law)
     assert law.jacobian is not None, "a registered law states its derivative"
-    for _ in range(5):
+    for _ in range(25):  # some draws make a term negligible
         x, theta = inputs(law, rng), coefficients(law, rng)
         value, slope = law.jacobian(x, theta)
         expected_value, expected = complex_step(law.formula, x, theta)
@@ -133,7 +138,7 @@ def test_the_analytic_derivative_is_the_derivative(law):
         np.testing.assert_allclose(value, expected_value, rtol=1e-12)
         # to rounding of the prediction itself, where the terms of a derivative cancel
         rounding = 1e-11 * np.abs(value)[:, None] / np.maximum(np.abs(theta), 1e-6)
-        np.testing.assert_array_less(np.abs(slope - expected), 1e-8 * np.abs(expected) + rounding + 1e-300)
+        np.testing.assert_array_less(np.abs(slope - expected), 1e-8 * np.abs(expected) + rounding + 1e-200)
 
 
 def test_the_complex_step_itself_agrees_with_differences(law):
@@ -225,5 +230,6 @@ def test_a_misspelt_name_is_answered_with_the_right_one():
 
 
 def test_a_family_is_answered_with_the_function_that_makes_its_members():
-    with pytest.raises(LawError, match="multi_power_law"):
-        get("multi_power")
+    for name, maker in (("multi_power", "multi_power_law"), ("bnsl", "broken_power_law"), ("mixing", "mixing_law")):
+        with pytest.raises(LawError, match=maker):
+            get(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from scaling.errors import LawError
 from scaling.fitting import fit
 from scaling.fitting.objective import Huber
-from scaling.laws import annealing_features, broken_power_law, get, multi_power_law
+from scaling.laws import annealing_features, broken_power_law, get, mixing_law, multi_power_law
+from scaling.laws.after_training import pass_at_k
 from scaling.laws.alabdulmohsin import data_needed
 from scaling.laws.capacity import facts_held
 from scaling.laws.kaplan import critical_batch, min_flops, min_steps
@@ -323,6 +326,28 @@ def test_sparse_models_have_dense_equals():
     assert equal > 1.3e8
 
 
+@pytest.mark.parametrize(
+    ("router", "expected"),
+    [
+        ("S-Base", [-0.0830, -0.1180, 0.0099, 1.1136, 2.07, 239]),
+        ("RL-R", [-0.0827, -0.1234, 0.0112, 1.1070, 1.72, 470.0]),
+        ("Hash", [-0.0874, -0.1384, 0.0126, 1.1595, 4.27, 427]),
+    ],
+)
+def test_the_routed_law_on_the_published_runs(reference, router, expected):
+    """Last step of each run, k = 1, every other block routed: a refit with scipy, to the digits that it prints."""
+    runs = pd.read_csv(reference("routed-lm") / "runs.csv.gz").sort_values("step").groupby("run_id").tail(1)
+    same = np.isclose(runs["routing_frequency"], 0.5) & (runs["k"] == 1) & (runs["seed"] == 42)
+    runs = runs[runs["group"].isin(["Dense", router]) & same]
+    table = pd.DataFrame(
+        {"n_params": runs["params"], "n_experts": runs["num_experts"].clip(lower=1), "loss": runs["loss"]}
+    ).astype(float)
+    result = fit(get("routed"), table, objective="squared-log")
+    assert result.converged
+    np.testing.assert_allclose(result.theta[:4], expected[:4], atol=5.1e-5)
+    np.testing.assert_allclose(result.theta[4:], expected[4:], rtol=5e-3)
+
+
 def test_m4_and_its_inverse():
     theta = np.array([2.0, -0.4, 0.05, 0.9, 0.7])
     n = np.geomspace(1, 1e9, 20)
@@ -330,6 +355,28 @@ def test_m4_and_its_inverse():
     assert (np.diff(error) < 0).all()
     assert ((error > 0.05) & (error < 0.9)).all()
     np.testing.assert_allclose(data_needed(error, theta), n, rtol=1e-6)
+
+
+def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_one():
+    n, c = 7, 2
+    for k in (1, 3, 6):
+        draws = list(combinations(range(n), k))
+        share = np.mean([any(i < c for i in draw) for draw in draws])
+        assert pass_at_k(n, c, k) == pytest.approx(share, rel=1e-12)
+    np.testing.assert_allclose(pass_at_k([10, 10], [0, 10], 4), [0.0, 1.0])
+
+
+def test_a_mixture_reads_as_its_formula_and_is_recovered():
+    law = mixing_law(["books", "web", "code"])
+    theta = np.array([1.5, 0.8, -1.2, 0.6])
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet([1, 1, 1], 40)
+    runs = pd.DataFrame(shares, columns=["books", "web", "code"])
+    runs["loss"] = 1.5 + 0.8 * np.exp(-1.2 * runs["web"] + 0.6 * runs["code"])
+    np.testing.assert_allclose(law.predict({c: runs[c].to_numpy() for c in law.inputs}, theta), runs["loss"])
+    np.testing.assert_allclose(fit(law, runs).theta, theta, rtol=1e-6)
+    with pytest.raises(LawError, match="two different domains"):
+        mixing_law(["web", "web"])
 
 
 def test_capacity_stops_at_what_there_is_to_know():

@@ -70,7 +70,7 @@ def test_predictions_over_the_stated_domain_are_finite_and_positive(entry):
         "n_params": 1e9, "n_tokens": 2e10, "flops": 1e20, "loss": 2.5, "step": 1e5, "n_samples": 500.0, "n_experts": 8.0,
         "granularity": 4.0, "sparsity": 0.5, "n_unique_tokens": 1e10, "bits_weights": 8.0, "bits_activations": 8.0,
         "bits_kv_cache": 8.0, "bits_post": 8.0, "n_params_non_vocab": 1e9, "n_params_vocab": 6.5e7, "teacher_loss": 2.2,
-        "supervised_loss": 2.4, "tokens_per_param": 20.0, "n_latents": 32768.0, "n_active_latents": 32.0, "corpus_bits": 1e12,
+        "supervised_loss": 2.4, "tokens_per_param": 20.0, "n_latents": 32768.0, "n_active_latents": 32.0, "lr_sum": 5.0, "lr_annealed": 0.2, "corpus_bits": 1e12,
     }  # fmt: skip
     x = {}
     for column in entry.law.inputs:
@@ -342,3 +342,18 @@ def test_critical_batches_are_in_tokens():
     """Zhang et al., sec. 3.2: 93.20 N^0.47 with N in millions, in sequences of 512 tokens."""
     batch = published("zhang2024-cbs").predict({"n_params": [1e9]})[0]
     assert batch == pytest.approx(93.20 * 1000**0.47 * 512)
+
+
+def test_annealing_predicts_a_schedule_that_it_was_not_fitted_to(reference):
+    """Luo et al. 2025, cosine over 72000 steps after 2160 of warm-up, three times as long as any curve behind the fit."""
+    from scaling.laws.annealing import annealing_features
+
+    runs = pd.read_csv(reference("lr-schedule-curves") / "runs.csv")
+    steps = np.arange(72000 - 2160 + 1)
+    decay = 3e-5 + (3e-4 - 3e-5) / 2 * (1 + np.cos(np.pi * steps / steps[-1]))
+    total, annealed = annealing_features(np.concatenate((np.linspace(0, 3e-4, 2160), decay)), warmup=2160)
+    for size, printed in (("25M", 2.7e-3), ("100M", 3.5e-3)):
+        curve = runs[(runs["group"] == size) & (runs["schedule"] == "cosine_72000")]
+        at = np.minimum(curve["step"].to_numpy(dtype=int), len(total) - 1)
+        loss = published(f"tissue2024-{size.lower()}").predict({"lr_sum": total[at], "lr_annealed": annealed[at]})
+        assert np.mean(np.abs(loss / curve["loss"].to_numpy() - 1)) == pytest.approx(printed, rel=0.25)

@@ -10,7 +10,7 @@ import pytest
 from scaling.errors import LawError, RunsError
 from scaling.fitting import fit
 from scaling.laws.chinchilla import CHINCHILLA
-from scaling.simulate import grid_design, isoflop_design, simulate
+from scaling.simulation import grid_design, isoflop_design, simulate
 from scaling.uncertainty import bootstrap
 
 THETA = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])
