@@ -60,9 +60,10 @@ def main() -> None:
         times.append(time.process_time() - clock)
     ours, peak = float(np.median(times)), peak_megabytes()
 
-    # the same draws for scipy: cases are a multinomial of the runs, the seed is ours
-    rng = np.random.default_rng(42)
-    weights = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=N_RESAMPLES).astype(float)
+    # the same draws for scipy: runs drawn with replacement, the seed is ours
+    n = len(runs)
+    drawn = np.random.default_rng(42).integers(n, size=(N_RESAMPLES, n)) + n * np.arange(N_RESAMPLES)[:, None]
+    weights = np.bincount(drawn.ravel(), minlength=N_RESAMPLES * n).reshape(N_RESAMPLES, n).astype(float)
     chosen = np.sort(np.random.default_rng(0).choice(N_RESAMPLES, n_sample, replace=False))
     objectives = [LogSumExp(runs, weights[i]) for i in chosen]
     mine = np.array([o.value(v) for o, v in zip(objectives, working(draws.theta[chosen]), strict=True)])

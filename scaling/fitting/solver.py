@@ -8,6 +8,8 @@ linearised residuals. That makes the gradient zero to rounding, and the row carr
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,14 +126,29 @@ def solve(
     # glibc hands freed memory back above a threshold that follows the largest block ever freed: without this, every
     # temporary of an iteration is mapped and zeroed afresh, a quarter of the time
     np.empty(30 * 2**20, dtype=np.uint8)
-    chunk = max(1, CHUNK_ELEMENTS // max(problem.n_points, 1))
-    for first in range(0, n_rows, chunk):
-        rows = np.arange(first, min(first + chunk, n_rows))
+    size = max(1, CHUNK_ELEMENTS // max(problem.n_points, 1))
+
+    def one(first: int) -> None:
+        rows = np.arange(first, min(first + size, n_rows))
         with np.errstate(
             over="ignore", invalid="ignore"
         ):  # far from the optimum a row may overflow; it is then not accepted
             _solve_chunk(coordinates, objective, problem.take(rows), u0[rows], delta[rows], max_iterations, out, rows)
+
+    chunks = range(0, n_rows, size)
+    threads = min(len(chunks), _usable_cores())
+    if threads > 1:  # numpy lets go of the interpreter inside its loops; each chunk writes rows of its own
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(one, chunks))
+    else:
+        for first in chunks:
+            one(first)
     return out
+
+
+def _usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

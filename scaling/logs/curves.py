@@ -69,6 +69,30 @@ def thinned(keys: np.ndarray) -> int:
     return int(np.isin(np.bincount(keys), _THINNED).sum()) if len(keys) else 0
 
 
+def phases(keys: np.ndarray, order: np.ndarray, lr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each row stands in its run's learning-rate schedule.
+
+    keys, order : as in last_rows. lr : (rows,) learning rate at the row; nan where not logged.
+    Returns (rows,) bool rising: before the peak was reached; (rows,) bool falling: after the peak and before the last row,
+    of a run that ends below nine tenths of its peak; and (rows,) the peak of the row's run, nan where none was logged.
+    """
+    known = ~np.isnan(lr)
+    n = int(keys.max()) + 1 if len(keys) else 0
+    peak, first, last, end = np.full(n, -np.inf), np.full(n, np.inf), np.full(n, -np.inf), np.full(n, np.nan)
+    np.maximum.at(peak, keys[known], lr[known])
+    at_peak = known & (lr >= 0.999 * peak[keys])
+    np.minimum.at(first, keys[at_peak], order[at_peak])
+    np.maximum.at(last, keys, np.where(np.isnan(order), -np.inf, order))
+    rows = np.flatnonzero(known)
+    tail = rows[last_rows(keys[rows], order[rows])]
+    end[keys[tail]] = lr[tail]
+    with np.errstate(invalid="ignore"):
+        decays = end < 0.9 * peak
+        rising = known & (lr < 0.999 * peak[keys]) & (order < first[keys])
+        falling = decays[keys] & (order >= first[keys]) & (order < last[keys])
+    return rising, falling, np.where(np.isfinite(peak), peak, np.nan)[keys]
+
+
 def unfold_wide(table: RawTable) -> RawTable | None:
     """A chart export with one column per run ('Step', 'run a - loss', 'run b - loss', ...) as rows of run, step and loss.
 

@@ -17,7 +17,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,6 +50,9 @@ _MISSING = [
 _NAME_LIKE = re.compile(r"run|name|^id$", re.IGNORECASE)
 LOSS_LIKE = re.compile(r"loss|entropy|^l$|nll|ppl|perplex|bpb|bits|value", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
+_ENDINGS = re.compile(r"(\.(csv|tsv|txt|log|out|jsonl|ndjson|json|parquet|pq|gz|zst|zstd))+$", re.IGNORECASE)
+# Names that trainers give the log of every run: the folder tells the runs apart.
+_SAME_FOR_ALL = ("metrics", "trainer_state", "main")
 _REFUSED = {
     b"PK\x03\x04": "a zip or Excel file; save the sheet as CSV",
     b"SQLite format 3": "an SQLite database; export the table as CSV or Parquet",
@@ -85,12 +88,17 @@ class RawTable:
 
     @property
     def stem(self) -> str:
-        """The file's name without folder and endings, as a default name of its run."""
-        base = re.split(r"[/\\]", self.name)[-1]
-        return (
-            re.sub(r"(\.(csv|tsv|txt|jsonl|ndjson|json|parquet|pq|gz|zst|zstd))+$", "", base, flags=re.IGNORECASE)
-            or base
-        )
+        """The file's name without folder and endings, as a default name of its run; the folder's where trainers name all logs alike."""
+        *folders, base = re.split(r"[/\\]", self.name)
+        stem = _ENDINGS.sub("", base) or base
+        folders = [f for f in folders if f not in ("", ".", "..")]
+        if not folders or not (stem in _SAME_FOR_ALL or "tfevents" in base):
+            return stem
+        if re.fullmatch(r"checkpoint-\d+", folders[-1]) and len(folders) > 1:
+            folders.pop()
+        if re.fullmatch(r"version_\d+", folders[-1]) and len(folders) > 1:
+            return "/".join(folders[-2:])
+        return folders[-1]
 
 
 def named(file: str) -> str:
@@ -98,28 +106,36 @@ def named(file: str) -> str:
     return quote(file if len(file) <= 120 else f"...{file[-117:]}", 120)
 
 
-def read_tables(source: Any, *, max_bytes: int = MAX_BYTES) -> Iterator[RawTable]:
-    """Each table of `source`: a path, a glob, '-' (standard input), an open file, a DataFrame, or a sequence of these."""
+def read_tables(source: Any, *, max_bytes: int = MAX_BYTES, format: str | None = None) -> Iterator[RawTable]:
+    """Each table of `source`: a path, a glob, '-' (standard input), an open file, a DataFrame, or a sequence of these.
+
+    A folder is read when a tracker or trainer laid it out (an MLflow store, event files, checkpoints).
+    format : a name in scaling.logs.formats.FORMATS; None: told by the content.
+    """
     if hasattr(source, "to_pandas") and not isinstance(source, pd.DataFrame):
         source = source.to_pandas()  # polars, pyarrow
     if isinstance(source, pd.DataFrame):
         yield _from_frame(source)
     elif isinstance(source, str | os.PathLike):
+        if os.path.isdir(source) and (tables := _folder(os.fspath(source), max_bytes, format)) is not None:
+            yield from tables
+            return
         for path in _expand(os.fspath(source)):
             content = (
                 _read_stream(sys.stdin.buffer, max_bytes, "standard input")
                 if path == "-"
                 else _read_path(path, max_bytes)
             )
-            yield parse_bytes(content, "standard input" if path == "-" else path, max_bytes=max_bytes)
+            name = "standard input" if path == "-" else path
+            yield parse_bytes(content, name, max_bytes=max_bytes, format=format)
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", "") or "the open file")
-        yield parse_bytes(_read_stream(source, max_bytes, name), name, max_bytes=max_bytes)
+        yield parse_bytes(_read_stream(source, max_bytes, name), name, max_bytes=max_bytes, format=format)
     elif isinstance(source, Sequence) and not isinstance(source, bytes | bytearray):
         if not source:
             raise RunsError("No runs were given: name a file, a glob such as 'runs/*.csv', or - for standard input.")
         for part in source:
-            yield from read_tables(part, max_bytes=max_bytes)
+            yield from read_tables(part, max_bytes=max_bytes, format=format)
     else:
         raise RunsError(
             f"Runs cannot be read from {quote(type(source).__name__)}; give a path, a glob, '-', an open file or a DataFrame."
@@ -143,8 +159,22 @@ def read_table(source: Any, *, max_bytes: int = MAX_BYTES) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> RawTable:
-    """A table from the bytes of a file; the format is told by the content, not by the name."""
+def _folder(folder: str, max_bytes: int, format: str | None) -> Iterator[RawTable] | None:
+    from scaling.logs.formats import folder_tables
+
+    found = folder_tables(folder, max_bytes)
+    if found is None:
+        return None
+    return (
+        t if isinstance(t, RawTable) else parse_bytes(_read_path(t, max_bytes), t, max_bytes=max_bytes, format=format)
+        for t in found
+    )
+
+
+def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES, format: str | None = None) -> RawTable:
+    """A table from the bytes of a file; the format is told by the content, not by the name, unless it is given."""
+    from scaling.logs import formats  # its files need RawTable, which is defined here
+
     digest = hashlib.sha256(content).hexdigest()
     if not content:
         raise RunsError(f"{named(name)} is empty; it should hold a header line and one row per run.")
@@ -154,13 +184,31 @@ def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> Raw
     for magic, what in _REFUSED.items():
         if content.lstrip()[: len(magic)].lower() == magic.lower():
             raise RunsError(f"{named(name)} is {what}.")
-    text, notes = _decode(content, name)
+    if (known := formats.find(content, name, format)) is not None:
+        return replace(known.read(content, name), sha256=digest)
+    text, notes = text_of(content, name)
     start = re.search(r"\S", text)
     if start is None:
         raise RunsError(f"{named(name)} is empty; it should hold a header line and one row per run.")
     if text[start.start()] in "[{":
         return _json(text, name, digest, notes)
     return _delimited(text, name, digest, notes)
+
+
+def delimited(content: bytes, name: str) -> RawTable:
+    """A CSV or the like as it stands; RunsError for what is none."""
+    text, notes = text_of(content, name)
+    return _delimited(text, name, "", notes)
+
+
+def header_of(head: bytes, ordered: bool = False) -> Any:
+    """The column names in the first line of a comma-separated file: a set, or a list when `ordered`. Cheap, for detection."""
+    line = head.lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
+    try:
+        names = [h.strip() for h in next(csv.reader([line]), [])]
+    except csv.Error:
+        names = []
+    return names if ordered else frozenset(names)
 
 
 def _from_frame(frame: pd.DataFrame) -> RawTable:
@@ -298,7 +346,8 @@ def _unzstd(content: bytes, name: str, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(content: bytes, name: str) -> tuple[str, list[tuple[str, str]]]:
+def text_of(content: bytes, name: str) -> tuple[str, list[tuple[str, str]]]:
+    """The text of a file and notes on its encoding; RunsError for binary content and zero bytes."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return _decoded(content, "utf-16", name), [("encoding", "read as UTF-16")]
     head = content[:4096]
@@ -570,11 +619,11 @@ def _json(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> Ra
     if not records:
         raise RunsError(f"{named(name)} holds no rows.")
     names = list(dict.fromkeys(key for record in records for key in record))
-    columns = {key: _column([r.get(key) for r in records]) for key in names}
+    columns = {key: column_of([r.get(key) for r in records]) for key in names}
     return RawTable(name, columns, np.array(rows), digest, notes=tuple(notes), dropped=tuple(dropped))
 
 
-def _column(values: list[Any]) -> np.ndarray:
+def column_of(values: list[Any]) -> np.ndarray:
     """Numbers as floats, where None is missing; anything else stays as it is (a bare NaN becomes the text 'nan': it was logged)."""
     plain = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values)
     logged_nan = any(isinstance(v, float) and v != v for v in values)

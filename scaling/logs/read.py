@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,9 @@ def read_runs(
     flops_accounting: Any = "6ND",
     drop_bad: bool = True,
     max_bytes: int = MAX_BYTES,
+    format: str | None = None,
+    bytes_per_token: float | None = None,
+    unfinished: bool | None = None,
 ) -> pd.DataFrame:
     """The runs table of logged training runs: canonical columns, plain numbers, one row per run.
 
@@ -103,6 +106,10 @@ def read_runs(
         It fills in whichever of the three is absent, and is held against the FLOPs of the file where all are present.
     drop_bad : False raises RunsError for rows that would be dropped.
     max_bytes : refuse files that hold more than this, decompressed.
+    format : what the files are (a name in scaling.logs.formats.FORMATS, or 'table'); None: told by their content.
+    bytes_per_token : of the held-out text under the tokenizer; converts losses per byte to nats per token.
+    unfinished : whether to keep runs that stopped before the planned end of their schedule, where the log states it
+        (with final=True). None: only when no run finished.
 
     Returns a DataFrame with `run` (text), the canonical columns found (float64) and every other column of the files.
     attrs['read'] is a plain dict: files (name, sha256, rows), mapping, dropped (code, reason, count, examples),
@@ -111,11 +118,14 @@ def read_runs(
     """
     if loss_unit is not None and loss_unit not in LOSS_UNITS:
         raise RunsError(f"unknown loss unit {quote(loss_unit)}; known: {', '.join(LOSS_UNITS)}.")
+    if bytes_per_token is not None and not 0.1 <= bytes_per_token <= 100:
+        raise RunsError(f"bytes_per_token is {quote(bytes_per_token)}; a tokenizer has about 2 to 6 bytes per token.")
     account, accounting = _Account(), _accounting(flops_accounting)
     pieces: list[_Columns] = []
     units: dict[str, str] = {}
-    for table in read_tables(source, max_bytes=max_bytes):
-        piece, unit = _canonical(table, account, dict(columns or {}), loss_unit, target)
+    for table in read_tables(source, max_bytes=max_bytes, format=format):
+        mapped = _required_of_its_own(required, table, target) | dict(columns or {})
+        piece, unit = _canonical(table, account, mapped, loss_unit, target, bytes_per_token)
         pieces.append(piece)
         units.setdefault(unit, table.name)
     if len({LOSS_UNITS[u].split(" (")[0] for u in units}) > 1:
@@ -135,6 +145,7 @@ def read_runs(
     runs = _filter(runs, [where] if isinstance(where, str) else list(where), account)
     keys, order = curves.run_keys(runs), curves.row_order(runs)
     unit = next(iter(units))
+    _note_schedule(runs, keys, order, final, account)
     good = _drop_bad(runs, keys, order, target, unit, final, drop_bad, account)
     runs, keys, order = runs[good], keys[good], order[good]
     _note_curves(runs, keys, order, final, account)
@@ -145,7 +156,8 @@ def read_runs(
         "final": final,
     }
     if final:
-        runs = runs.iloc[curves.last_rows(keys, order)]
+        last = curves.last_rows(keys, order)
+        runs = runs.iloc[last[_ended(runs.iloc[last], unfinished, account)]]
     _note_values(runs, target, unit, account)
     runs = runs.drop(columns=["_file", "_row", "_state", "_logged"]).reset_index(drop=True)
     runs = runs[[c for c in COLUMNS if c in runs] + [c for c in runs if c not in COLUMNS]]
@@ -167,11 +179,16 @@ def read_runs(
 
 
 def _canonical(
-    table: RawTable, account: _Account, columns: dict[str, str], loss_unit: str | None, target: str
+    table: RawTable,
+    account: _Account,
+    columns: dict[str, str],
+    loss_unit: str | None,
+    target: str,
+    bytes_per_token: float | None,
 ) -> tuple[_Columns, str]:
     """The columns under canonical names and as numbers, plus _file, _row, _state (why the target is no number) and
     _logged (its text); and the unit of the loss."""
-    table = curves.unfold_wide(table) or _scalar_export(table)
+    table = curves.unfold_wide(table) or table
     headers = list(table.columns)
     for code, message in table.notes:
         account.note(code, message)
@@ -183,7 +200,10 @@ def _canonical(
     matches = match_columns(headers, columns, file=table.name, duplicated=table.duplicated, wanted=wanted)
     if target not in matches:
         raise missing_column(target, headers, file=table.name)
-    unit = _unit_of_loss(matches[target], loss_unit, target in columns, table.name) if target == "loss" else "other"
+    unit = "other"
+    if target == "loss":
+        told = bytes_per_token is not None and loss_unit == "nats"
+        unit = _unit_of_loss(matches[target], None if told else loss_unit, target in columns, table.name)
     out = _rename(table, matches)
     n = len(table.rows)
     for canonical, match in matches.items():
@@ -205,6 +225,11 @@ def _canonical(
         with np.errstate(divide="ignore", invalid="ignore"):
             out["loss"] = out["loss"] * math.log(2) if unit == "bits" else np.log(out["loss"])
         account.note("loss_converted", f"loss of {named(table.name)} is in {unit}; converted to nats per token")
+    elif unit in ("bits_per_byte", "nats_per_byte") and bytes_per_token is not None:
+        out["loss"] = out["loss"] * bytes_per_token * (math.log(2) if unit == "bits_per_byte" else 1)
+        said = f"{unit.replace('_', ' ')}; converted to nats per token with {bytes_per_token:g} bytes per token"
+        account.note("loss_converted", f"loss of {named(table.name)} is in {said}")
+        unit = "nats"
     for name in out.keys() - matches.keys():
         out[name] = _own_numbers(name, out[name])
     out["run"] = _run_names(out, table, account)
@@ -223,15 +248,11 @@ def _require_numbers(cells: _Cells, match: Match, target: str, file: str) -> Non
         )
 
 
-def _scalar_export(table: RawTable) -> RawTable:
-    """TensorBoard's 'Wall time, Step, Value': the run and the tag are only in the file's name."""
-    names = {squash(c): c for c in table.columns}
-    if set(names) != {"walltime", "step", "value"}:
-        return table
-    tag = re.search(r"tag-(.+)$", table.stem)
-    columns = {"loss" if c == names["value"] else c: v for c, v in table.columns.items()}
-    said = f"'Value' of {named(table.name)} was taken as loss{f' (tag {quote(tag[1])})' if tag else ''}"
-    return replace(table, columns=columns, notes=(*table.notes, ("scalar_export", said)))
+def _required_of_its_own(required: Sequence[str], table: RawTable, target: str) -> dict[str, str]:
+    """Required columns that are not canonical (n_samples, batch_tokens, ... of a law) -> the table's own, to be read as numbers."""
+    headers = {squash(h): h for h in reversed(list(table.columns))}
+    others = [name for name in required if name not in COLUMNS and name != target and squash(name) in headers]
+    return {name: name if name in table.columns else headers[squash(name)] for name in others}
 
 
 def _own_column(target: str, headers: Sequence[str], file: str) -> str:
@@ -585,6 +606,60 @@ def _note_curves(runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, final:
             "run_not_unique",
             f"{names} run names stand for {len(np.unique(keys))} trainings, told apart by n_params and seed",
         )
+
+
+def _note_schedule(runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, final: bool, account: _Account) -> None:
+    """Say what a learning rate that was logged along the curves means, and with `final` keep its peak, which is what lr means."""
+    if "lr" not in runs or curves.ordered_by(runs) != "step" or runs["lr"].dtype.kind != "f":
+        return
+    rising, falling, peaks = curves.phases(keys, order, runs["lr"].to_numpy(dtype=float))
+    if not (rising.any() or falling.any()):
+        return
+    if final:
+        runs["lr"] = peaks
+        account.note("lr_peak", "lr changes along the curves; each run's largest was taken")
+        return
+    if rising.any():
+        account.note(
+            "warm_up", f"{_rows(int(rising.sum()))} before lr reached its peak: the warm-up, on no scaling law"
+        )
+    if falling.any():
+        account.note(
+            "mid_run_points",
+            f"{_rows(int(falling.sum()))} of decaying schedules before their end: not the final losses of shorter runs",
+        )
+
+
+def _ended(last: pd.DataFrame, unfinished: bool | None, account: _Account) -> np.ndarray:
+    """(runs,) bool: runs to keep, given the last row of each. Those that stopped before the planned end of their schedule
+    are mid-run points: left out unless `unfinished` is True, or None and no run finished."""
+    everything = np.ones(len(last), dtype=bool)
+    if "planned_steps" not in last or "step" not in last or last["planned_steps"].dtype.kind not in "fiu":
+        return everything
+    step, planned = (last[c].to_numpy(dtype=float) for c in ("step", "planned_steps"))
+    early = step < 0.99 * planned - 1  # counted from zero or one; the last hundredth of a schedule moves no loss
+    if not early.any():
+        return everything
+    at = last.index[early][:3]
+    shown = [
+        f"{quote(last.at[i, 'run'], 60)} (step {last.at[i, 'step']:,.0f} of {last.at[i, 'planned_steps']:,.0f})"
+        for i in at
+    ]
+    many = int(early.sum())
+    if unfinished or (unfinished is None and early.all()):
+        stopped = f"{many} of {len(last)} runs stopped" if len(last) > 1 else "the run stopped"
+        account.note(
+            "unfinished",
+            f"{stopped} before the planned end: {', '.join(shown)}{', ...' if many > 3 else ''}; "
+            "under a decaying schedule that is no final loss",
+        )
+        return everything
+    if early.all():
+        raise RunsError(
+            f"No run reached the planned end of its schedule: {', '.join(shown)}; to use them all the same, say unfinished=True."
+        )
+    account.drop("unfinished", "its run stopped before the planned end of its schedule", many, shown, warn=True)
+    return ~early
 
 
 def _drop_bad(
