@@ -206,6 +206,22 @@ def flops_for_params(fitted: Fitted, n_params: float, *, compute: Accounting = D
     return np.exp(_falling_root(distance, theta.shape[:-1], np.log(FLOPS_RANGE)))
 
 
+def tokens_per_param_at(
+    fitted: Fitted, flops: Any, level: float = 0.95, *, compute: Accounting = DENSE
+) -> dict[str, dict[str, float | None]]:
+    """Tokens per parameter of the best run at each budget: {"1e21": {"estimate", "low", "high", "level"}}."""
+    best = allocate(fitted, flops, compute=compute)
+    low, high = best.band("tokens_per_param", level)
+
+    def known(value: float) -> float | None:
+        return float(value) if np.isfinite(value) else None
+
+    return {
+        f"{c:g}".replace("e+", "e"): {"estimate": known(r), "low": known(a), "high": known(b), "level": level}
+        for c, r, a, b in zip(best.flops, best.point.tokens_per_param, low, high, strict=True)
+    }
+
+
 def loss_at(allocation: Allocation, n_params: Array, n_tokens: Array) -> Array:
     """Loss (..., m) under the allocation's draws at given sizes and tokens (m,)."""
     x = _inputs(n_params, n_tokens, allocation.inputs)

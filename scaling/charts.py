@@ -45,7 +45,7 @@ def fit_chart(result: FitResult, level: float = 0.95) -> alt.TopLevelMixin:
     if point.runs is None:
         raise FitError("this fit was loaded from a file: the runs are not in it, so there is nothing to draw.")
     table = point.run_table()
-    unit = _loss_unit(point)
+    unit = point.loss_unit
     subtitle = [f"{point.law.equation}; {int(point.n_runs)} runs; {_coefs(result, level)}"]
     if {"n_params", "n_tokens"} <= set(point.law.inputs) and point.law.target == "loss":
         return _isoflop_curves(result, table, unit, subtitle)
@@ -250,11 +250,6 @@ def _coefs(result: FitResult, level: float) -> str:
         span = f" [{low[i]:.3g}, {high[i]:.3g}]" if np.isfinite([low[i], high[i]]).all() else ""
         parts.append(f"{name} = {result.point.theta[i]:.3g}{span}")
     return ", ".join(parts[-2:]) + f" ({level:.0%})"
-
-
-def _loss_unit(result: FitResult) -> str:
-    read = result.runs.attrs.get("read") if result.runs is not None else None
-    return str(read.get("loss_unit", "nats/token")) if read else "nats/token"
 
 
 def _ends(values: Any) -> tuple[float, float]:

@@ -297,7 +297,7 @@ def fit_command(
         )
     values = _fixed(fixed)
     results = [_fit(law.name, table, by, objective, values, resamples, kind, clusters, seed) for law in chosen]
-    documents = [r.to_dict() for r in results]
+    documents = [_document(r) for r in results]
     document = (
         documents[0]
         if len(documents) == 1
@@ -312,6 +312,10 @@ def fit_command(
         for result in results:
             click.echo()
             click.echo(str(result))
+            if not result.point.shape:
+                for budget, r in _ratios(result).items():
+                    span = "" if r["low"] is None else f" [{r['low']:.3g}, {r['high']:.3g}]"
+                    click.echo(f"best at {budget} FLOPs: {r['estimate']:.3g} tokens per parameter{span}")
     if chart:
         from scaling import charts
 
@@ -328,6 +332,29 @@ def fit_command(
             _warn(f"{result.law.name}: {point.message}")
             return EXIT_PARTIAL
     return 0
+
+
+def _document(result: FitResult) -> dict[str, Any]:
+    """The JSON of a fit, with the tokens per parameter it asks for."""
+    document = result.to_dict()
+    if not result.point.shape and (ratios := _ratios(result)):
+        document["derived"]["tokens_per_param_at"] = ratios
+    return document
+
+
+def _ratios(result: FitResult) -> dict[str, dict[str, float | None]]:
+    """Tokens per parameter at the power of ten next to the largest run, and a hundred times beyond."""
+    import math
+
+    from scaling.allocation import tokens_per_param_at
+
+    point, law = result.point, result.law
+    if set(law.inputs) != {"n_params", "n_tokens"} or law.target != "loss" or bool(point.failed):
+        return {}
+    domain = point.domain
+    largest = domain["flops"][1] if "flops" in domain else 6 * domain["n_params"][1] * domain["n_tokens"][1]
+    decade = round(math.log10(largest))
+    return tokens_per_param_at(result, [10.0**decade, 10.0 ** (decade + 2)])
 
 
 def _named(row: Any) -> str:

@@ -465,12 +465,7 @@ def _title(fitted: Fitted) -> str:
 
 
 def _loss_unit(fitted: Fitted) -> str:
-    runs = getattr(fitted, "runs", None)
-    if unit := getattr(fitted, "loss_unit", ""):
-        return str(unit)
-    if runs is not None and (read := runs.attrs.get("read")):
-        return str(read.get("loss_unit", "nats/token"))
-    return str((getattr(fitted, "provenance", None) or {}).get("loss_unit", "nats/token"))
+    return str(getattr(fitted, "loss_unit", "") or "nats/token")
 
 
 def _band_source(allocation: Allocation) -> str:

@@ -151,6 +151,7 @@ def fit(
         "files": [dict(f) for f in read.get("files", [])],
         "n_rows_dropped": int(sum(d.get("count", 0) for d in read.get("dropped", []))),
         "version": _version(),
+        "loss_unit": str(read.get("loss_unit", "nats/token")),
     }
     result = FitResult(
         law=law, objective=objective, theta=theta, objective_value=value, status=status, message=message, gradient=gradient,

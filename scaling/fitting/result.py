@@ -145,6 +145,11 @@ class FitResult:
             summary=_summary_of(self.summary, index),
         )
 
+    @property
+    def loss_unit(self) -> str:
+        """Unit of the target, as the runs were read; nats/token when nothing says otherwise."""
+        return str(self.provenance.get("loss_unit", "nats/token")) if self.law.target == "loss" else self.law.target
+
     def group(self, index: int) -> FitResult:
         """One group, with its resamples when this is a bootstrap of groups."""
         if self.of is None or self.groups is None:
@@ -406,6 +411,7 @@ class FitResult:
                 "files": list(self.provenance.get("files", [])),
                 "version": self.provenance.get("version", ""),
                 "seed": self.seed,
+                "loss_unit": self.loss_unit,
             },
         }
         if self.of is not None:
@@ -439,7 +445,17 @@ class FitResult:
         ]
         for i, c in enumerate(self.law.coefs):
             interval = "fixed" if c.name in self.fixed else f"[{_short(low[i])}, {_short(high[i])}]"
-            lines.append(f"  {c.name:<{width}}  {_short(point.theta[i]):>10}  {interval:<24}  {c.meaning}")
+            lines.append(
+                f"  {c.name:<{width}}  {_short(point.theta[i]):>10}  {interval:<24}  {c.meaning.replace('target unit', self.loss_unit)}"
+            )
+        for name, function in self.law.derived.items():
+            span = ""
+            if self.of is not None and self.converged.any():
+                ends = np.quantile(function(self.theta[self.converged]), [0.025, 0.975])
+                span = f"[{_short(ends[0])}, {_short(ends[1])}]"
+            lines.append(
+                f"  {name:<{width}}  {_short(float(function(point.theta))):>10}  {span:<24}  follows from the others".rstrip()
+            )
         kind = f"{self.shape[0]} resamples" if self.of is not None else "HC3 sandwich, Student t"
         lines.append(f"95 % intervals: {kind}")
         lines.append(f"{str(point.status).replace('_', ' ')}: {point.message}")
