@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,12 @@ from scaling.quantities import format_quantity
 from scaling.uncertainty.shared import cluster_budgets
 
 if TYPE_CHECKING:
+    from scaling.approaches import IsoFlop
+    from scaling.curves.double_descent import DoubleDescent
+    from scaling.curves.emergence import Emergence
+    from scaling.curves.grokking import Grokking
     from scaling.laws.law import Law
+    from scaling.selection import Comparison
 
 OPTIMUM = "#d62728"
 INK = "#4c78a8"
@@ -112,9 +118,19 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     elif kind == ".png":
         path.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
     elif kind == ".html":
-        path.write_text(vl_convert.vegalite_to_html(spec, bundle=True), encoding="utf-8")
+        path.write_text(_page(spec, vl_convert.javascript_bundle(None)), encoding="utf-8")
     else:
         raise ScalingError(f"{str(path)!r}: a chart is written as .svg, .png or .html.")
+
+
+def _page(spec: dict[str, Any], library: str) -> str:
+    """One HTML file that opens offline. No text of the specification can end its script: every < is written as an escape."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>scaling</title></head><body><div id="chart"></div>\n'
+        f'<script type="module">{library}</script>\n'
+        f'<script type="module">window.vegaEmbed("#chart", {json.dumps(spec).replace("<", chr(92) + "u003c")}, '
+        '{actions: false, renderer: "svg"});</script>\n</body></html>\n'
+    )
 
 
 # --- the three pictures of a fit -------------------------------------------------------------------------------------
@@ -285,3 +301,160 @@ def _padded(values: Array) -> list[float]:
     v = v[np.isfinite(v)]
     margin = 0.04 * (float(np.ptp(v)) or 1.0)
     return [float(v.min() - margin), float(v.max() + margin)]
+
+
+# --- the analyses ----------------------------------------------------------------------------------------------------
+
+
+def isoflop_chart(result: IsoFlop) -> alt.TopLevelMixin:
+    """Best size and tokens of each budget with their power laws and bands, log-log."""
+    table = result.budget_table()
+    table = table[table["used"].astype(bool)]
+    flops = np.geomspace(table["flops"].min(), table["flops"].max() * 10, POINTS)
+    lines = result.predict(flops, level=result.level)
+    parts = []
+    for name in ("n_params", "n_tokens"):
+        frame = pd.DataFrame(
+            {"flops": flops, "value": lines[name], "low": lines[f"{name}_low"], "high": lines[f"{name}_high"]}
+        )
+        spread = np.concatenate([frame[["low", "high"]].to_numpy().ravel(), table[name]])
+        x = alt.X("flops:Q", title=TITLES["flops"], scale=_log(flops), axis=_axis(flops, powers=True))
+        scale = _log(spread)
+        y = alt.Y("value:Q", title=TITLES[name], scale=scale, axis=_axis(spread))
+        parts.append(
+            alt.layer(
+                alt.Chart(frame)
+                .mark_area(color=OPTIMUM, opacity=0.18)
+                .encode(x=x, y=alt.Y("low:Q", scale=scale, title=TITLES[name]), y2="high:Q"),
+                alt.Chart(frame).mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(x=x, y=y),
+                alt.Chart(table[["flops", name]].rename(columns={name: "value"}))
+                .mark_point(color=OPTIMUM, shape="diamond", filled=True, size=70)
+                .encode(x=x, y=y),
+            ).properties(width=300, height=260)
+        )
+    return alt.hconcat(*parts).properties(
+        title=_headline(
+            result.finding,
+            f"{len(table)} budgets; bands of {result.level:.0%}; the line reaches ten times beyond the runs",
+        )
+    )
+
+
+def descent_chart(result: DoubleDescent) -> alt.TopLevelMixin:
+    """Test error along the axis, the fitted curve, the peak, and the interpolation threshold where it is known."""
+    points = result.points.rename(columns={result.axis: "x", result.value: "y"})
+    columns = {"axis": "x", "value": "y"}
+    points = points.rename(columns={k: v for k, v in columns.items() if k in points})
+    grid = np.geomspace(points["x"].min(), points["x"].max(), POINTS)
+    curve = pd.DataFrame({"x": grid, "y": result.expected(grid)})
+    x = alt.X("x:Q", title=result.axis, scale=_log(grid), axis=_axis(grid))
+    y = alt.Y("y:Q", title=result.value, scale=_log(points["y"]), axis=alt.Axis(grid=False))
+    layers = [
+        alt.Chart(points)
+        .mark_rule(color="#333333")
+        .encode(x=x, y=alt.Y("low:Q", scale=_log(points["y"]), title=result.value), y2="high:Q"),
+        alt.Chart(points).mark_circle(color="#333333", size=45, opacity=1).encode(x=x, y=y),
+        alt.Chart(curve).mark_line(color=INK, clip=True).encode(x=x, y=y),
+    ]
+    marks = [(result.peak_at, "peak")] if result.found else []
+    if np.isfinite(result.threshold):
+        marks.append((result.threshold, "training set fitted"))
+    if marks:
+        frame = pd.DataFrame(marks, columns=["x", "what"])
+        layers.append(alt.Chart(frame).mark_rule(color=OPTIMUM, strokeDash=[4, 4]).encode(x=x))
+        layers.append(alt.Chart(frame).mark_text(align="left", dx=4, y=10, color=OPTIMUM).encode(x=x, text="what"))
+    return alt.layer(*layers).properties(
+        width=560,
+        height=340,
+        title=_headline(result.finding, f"{len(points)} points; bars are intervals at {result.level:.0%}"),
+    )
+
+
+def emergence_chart(result: Emergence) -> alt.TopLevelMixin:
+    """Scores with binomial intervals against scale, the best curve, and the band that the scores allow."""
+    points = result.points.rename(columns={result.x: "x", result.score: "y"})
+    values = points["x"].to_numpy(float)
+    grid = (
+        np.geomspace(values.min(), values.max(), POINTS)
+        if result.log_x
+        else np.linspace(values.min(), values.max(), POINTS)
+    )
+    curve = pd.DataFrame({"x": grid, "y": result.expected(grid)})
+    scale_x = _log(values) if result.log_x else alt.Scale(zero=False)
+    axis_x = _axis(values, powers=result.x == "flops") if result.log_x else alt.Axis(grid=False)
+    x = alt.X("x:Q", title=TITLES.get(result.x, result.x), scale=scale_x, axis=axis_x)
+    y = alt.Y("y:Q", title=f"{result.score} (share of items)", scale=alt.Scale(domain=[0, 1]))
+    chart = alt.layer(
+        alt.Chart(points).mark_rule(color="#333333").encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q"),
+        alt.Chart(points).mark_circle(color="#333333", size=45, opacity=1).encode(x=x, y=y),
+        alt.Chart(curve).mark_line(color=INK).encode(x=x, y=y),
+    )
+    return chart.properties(
+        width=560,
+        height=340,
+        title=_headline(result.finding, f"{len(points)} scores; bars are intervals at {result.level:.0%}"),
+    )
+
+
+def grokking_chart(result: Grokking) -> alt.TopLevelMixin:
+    """Step of generalisation against step of memorisation, run by run; triangles had not generalised when the run ended."""
+    runs = result.runs[result.runs["memorised"].notna()].copy()
+    if runs.empty:
+        raise ScalingError("no run memorised its training set, so there is no delay to draw.")
+    runs["ended"] = runs["generalised"].isna()
+    runs["y"] = runs["generalised"].fillna(runs["last_step"])
+    runs["memorised"] = runs["memorised"].clip(lower=1)
+    spread = np.concatenate([runs["memorised"], runs["y"]])
+    scale, axis = _log(spread), _axis(spread)
+    ends = list(_ends(spread))
+    x = alt.X("memorised:Q", title="step of memorisation", scale=scale, axis=axis)
+    y = alt.Y("y:Q", title="step of generalisation", scale=scale, axis=axis)
+    diagonal = pd.DataFrame({"memorised": ends, "y": ends})
+    chart = alt.layer(
+        alt.Chart(diagonal).mark_line(color="#888888", strokeDash=[4, 4]).encode(x=x, y=y),
+        alt.Chart(runs[["memorised", "y", "ended", "status"]]).mark_point(filled=True, size=60).encode(
+            x=x, y=y, color=alt.Color("status:N", title="", scale=alt.Scale(scheme="tableau10")),
+            shape=alt.Shape("ended:N", title="run ended first", scale=alt.Scale(range=["circle", "triangle-up"])),
+        ),
+    )  # fmt: skip
+    return chart.properties(
+        width=420,
+        height=420,
+        title=_headline(result.finding, f"{len(runs)} runs; on the dashed line both come together"),
+    )
+
+
+def compare_chart(result: Comparison) -> alt.TopLevelMixin:
+    """Held-out error of each law with its interval."""
+    frame = pd.DataFrame(
+        {
+            "law": s.name,
+            "error": 100 * s.error,
+            "low": 100 * s.low,
+            "high": 100 * s.high,
+            "verdict": "ruled out" if s.ruled_out else "in the running",
+        }
+        for s in result.scores
+    )
+    y = alt.Y("law:N", sort=list(frame["law"]), title="")
+    x = alt.X("error:Q", title="error on the largest scales, held out [%]", scale=alt.Scale(zero=True))
+    colour = alt.Color(
+        "verdict:N", title="", scale=alt.Scale(domain=["in the running", "ruled out"], range=[INK, "#999999"])
+    )
+    chart = alt.layer(
+        alt.Chart(frame)
+        .mark_rule(strokeWidth=2)
+        .encode(y=y, x=alt.X("low:Q", title="error on the largest scales, held out [%]"), x2="high:Q", color=colour),
+        alt.Chart(frame).mark_circle(size=80, opacity=1).encode(y=y, x=x, color=colour),
+    )
+    return chart.properties(
+        width=480, height=40 * len(frame) + 20, title=_headline(result.finding, "bars are intervals over the runs")
+    )
+
+
+def _headline(finding: str, subtitle: str) -> alt.Title:
+    """The first sentence of a finding as a title of one or two lines."""
+    from textwrap import wrap
+
+    sentence = finding.split(". ")[0].rstrip(".")
+    return alt.Title(wrap(sentence, 95)[:3], subtitle=subtitle, anchor="start", fontSize=13)

@@ -120,6 +120,9 @@ fit_options = _options(
     click.option("--clusters", default="run", show_default=True, metavar="COLUMN", help="Column that names the clusters."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step."),
 )  # fmt: skip
+chart_option = click.option(
+    "--chart", metavar="FILE", callback=lambda _c, _p, value: _chart_path(value), help="Draw it: .svg, .png or .html."
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else."
 )
@@ -458,6 +461,7 @@ def plan(
     help="Draws of the runs.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@chart_option
 @json_option
 def compare(
     runs: tuple[str, ...],
@@ -466,6 +470,7 @@ def compare(
     resamples: int,
     seed: int,
     as_json: bool,
+    chart: str | None,
     **reading: Any,
 ) -> None:
     """Which law extrapolates best: information criteria, folds and held-out largest scales."""
@@ -479,7 +484,7 @@ def compare(
             f"these laws explain different columns ({', '.join(sorted(targets))}) and cannot be compared."
         )
     table = _read(runs, **reading, target=targets.pop())
-    _show(compare_laws(chosen, table, objective, n_resamples=resamples, rng=seed), as_json)
+    _show(compare_laws(chosen, table, objective, n_resamples=resamples, rng=seed), as_json, chart, "compare_chart")
 
 
 @main.command()
@@ -499,6 +504,7 @@ def compare(
     help="Draws for the intervals.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@chart_option
 @json_option
 def isoflop(
     runs: tuple[str, ...],
@@ -507,6 +513,7 @@ def isoflop(
     resamples: int,
     seed: int,
     as_json: bool,
+    chart: str | None,
     **reading: Any,
 ) -> None:
     """Approaches 1 and 2: the best size of each budget, read off the runs."""
@@ -515,16 +522,23 @@ def isoflop(
 
     table = _read(runs, **reading, final=not as_envelope)
     if as_envelope:
+        if chart:
+            raise click.UsageError("--chart draws isoFLOP profiles: leave --envelope away.")
         _show(envelope(table, n_resamples=resamples, rng=seed), as_json)
     else:
-        _show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json)
+        _show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json, chart, "isoflop_chart")
 
 
-def _show(result: Any, as_json: bool) -> None:
+def _show(result: Any, as_json: bool, chart: str | None = None, draw: str = "") -> None:
+    """Print a result; `draw` names the function of charts that draws it."""
     if as_json:
         _print_json(result.to_dict())
     else:
         click.echo(str(result))
+    if chart:
+        from scaling import charts
+
+        charts.save(getattr(charts, draw)(result), chart)
 
 
 @main.command()
@@ -533,14 +547,21 @@ def _show(result: Any, as_json: bool) -> None:
 @click.option("--value", metavar="COLUMN", help="Test error or loss; default: found by name.")
 @click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it; repeatable.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@chart_option
 @json_option
 def descent(
-    runs: tuple[str, ...], axis: str | None, value: str | None, where: tuple[str, ...], seed: int, as_json: bool
+    runs: tuple[str, ...],
+    axis: str | None,
+    value: str | None,
+    where: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    chart: str | None,
 ) -> None:
     """Is this double descent, where is the peak, and what follows it?"""
     from scaling.curves.double_descent import double_descent
 
-    _show(double_descent(_table_of(runs, where), axis, value, rng=seed), as_json)
+    _show(double_descent(_table_of(runs, where), axis, value, rng=seed), as_json, chart, "descent_chart")
 
 
 @main.command()
@@ -553,6 +574,7 @@ def descent(
 )
 @click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it; repeatable.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step.")
+@chart_option
 @json_option
 def emergence(
     evals: tuple[str, ...],
@@ -563,12 +585,18 @@ def emergence(
     where: tuple[str, ...],
     seed: int,
     as_json: bool,
+    chart: str | None,
 ) -> None:
     """When does a score rise with scale, is it sudden, and which budget reaches it?"""
     from scaling.curves.emergence import emergence as analyse
 
     count = int(items) if items is not None and items.isdigit() else items
-    _show(analyse(_table_of(evals, where), x=x, score=score, n_items=count, floor=chance, rng=seed), as_json)
+    _show(
+        analyse(_table_of(evals, where), x=x, score=score, n_items=count, floor=chance, rng=seed),
+        as_json,
+        chart,
+        "emergence_chart",
+    )
 
 
 @main.command()
@@ -577,6 +605,7 @@ def emergence(
 @click.option("--validation", metavar="COLUMN", help="Validation accuracy; default: found by name.")
 @click.option("--run", metavar="COLUMN", help="Which training a row belongs to; default: found by name.")
 @click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it; repeatable.")
+@chart_option
 @json_option
 def grokking(
     curves: tuple[str, ...],
@@ -585,11 +614,14 @@ def grokking(
     run: str | None,
     where: tuple[str, ...],
     as_json: bool,
+    chart: str | None,
 ) -> None:
     """Does generalisation come long after memorisation?"""
     from scaling.curves.grokking import grokking as analyse
 
-    _show(analyse(_table_of(curves, where), train=train, validation=validation, run=run), as_json)
+    _show(
+        analyse(_table_of(curves, where), train=train, validation=validation, run=run), as_json, chart, "grokking_chart"
+    )
 
 
 def _table_of(sources: Sequence[str], where: Sequence[str]) -> pd.DataFrame:

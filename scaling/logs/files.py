@@ -16,7 +16,7 @@ import re
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 _EXACT: dict[str, Any] = (
     {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 )
-_MISSING = [
+MISSING = [
     "",
     "null",
     "NULL",
@@ -73,6 +73,7 @@ class RawTable:
 
     columns : each a 1-d array; numbers (nan: empty), bool, datetime64, or objects (text, and None or nan where empty).
     name : as the user gave it. rows : what to call each row in a message (1-based line of a text file, else 1-based row).
+    n_rows : how many rows the file has, where only some were kept.
     duplicated : header names that occur more than once (their columns were renamed apart).
     notes : (code, message) pairs. dropped : (reason, row) of lines that hold no row.
     """
@@ -85,6 +86,7 @@ class RawTable:
     duplicated: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     dropped: tuple[tuple[str, int], ...] = field(default=())
+    n_rows: int | None = None
 
     @property
     def stem(self) -> str:
@@ -106,11 +108,18 @@ def named(file: str) -> str:
     return quote(file if len(file) <= 120 else f"...{file[-117:]}", 120)
 
 
-def read_tables(source: Any, *, max_bytes: int = MAX_BYTES, format: str | None = None) -> Iterator[RawTable]:
+def read_tables(
+    source: Any,
+    *,
+    max_bytes: int = MAX_BYTES,
+    format: str | None = None,
+    reduced: Callable[[str], RawTable | None] | None = None,
+) -> Iterator[RawTable]:
     """Each table of `source`: a path, a glob, '-' (standard input), an open file, a DataFrame, or a sequence of these.
 
     A folder is read when a tracker or trainer laid it out (an MLflow store, event files, checkpoints).
     format : a name in scaling.logs.formats.FORMATS; None: told by the content.
+    reduced : asked first about each file, for a table of only those of its rows that matter; None: read it whole.
     """
     if hasattr(source, "to_pandas") and not isinstance(source, pd.DataFrame):
         source = source.to_pandas()  # polars, pyarrow
@@ -121,6 +130,9 @@ def read_tables(source: Any, *, max_bytes: int = MAX_BYTES, format: str | None =
             yield from tables
             return
         for path in _expand(os.fspath(source)):
+            if reduced is not None and path != "-" and (part := reduced(path)) is not None:
+                yield part
+                continue
             content = (
                 _read_stream(sys.stdin.buffer, max_bytes, "standard input")
                 if path == "-"
@@ -135,7 +147,7 @@ def read_tables(source: Any, *, max_bytes: int = MAX_BYTES, format: str | None =
         if not source:
             raise RunsError("No runs were given: name a file, a glob such as 'runs/*.csv', or - for standard input.")
         for part in source:
-            yield from read_tables(part, max_bytes=max_bytes, format=format)
+            yield from read_tables(part, max_bytes=max_bytes, format=format, reduced=reduced)
     else:
         raise RunsError(
             f"Runs cannot be read from {quote(type(source).__name__)}; give a path, a glob, '-', an open file or a DataFrame."
@@ -195,10 +207,19 @@ def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES, format
     return _delimited(text, name, digest, notes)
 
 
-def delimited(content: bytes, name: str) -> RawTable:
-    """A CSV or the like as it stands; RunsError for what is none."""
+def delimited(content: bytes, name: str, needs: Sequence[str] = ()) -> RawTable:
+    """A CSV or the like as it stands; RunsError for what is none, or lacks one of the columns that it `needs`."""
     text, notes = text_of(content, name)
-    return _delimited(text, name, "", notes)
+    if not text.strip():
+        raise RunsError(f"{named(name)} is empty; it should hold a header line and one row per run.")
+    table = _delimited(text, name, "", notes)
+    for column in needs:
+        if column not in table.columns:
+            shown = ", ".join(quote(c, 40) for c in list(table.columns)[:8])
+            raise RunsError(
+                f"{named(name)} has no column {quote(column)}, which this format= has: it has {shown}; leave format= out."
+            )
+    return table
 
 
 def header_of(head: bytes, ordered: bool = False) -> Any:
@@ -470,7 +491,7 @@ def _read_csv(body: str, name: str, delimiter: str, columns: list[str], first_li
                 skip_blank_lines=False,
                 skipinitialspace=True,
                 keep_default_na=False,
-                na_values=_MISSING,
+                na_values=MISSING,
                 **_EXACT,
                 low_memory=False,
                 **more,

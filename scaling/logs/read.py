@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,8 @@ def read_runs(
     flops_accounting : how FLOPs follow from N and D: '6ND', or an object with flops(n, d), tokens(n, c) and params(d, c).
         It fills in whichever of the three is absent, and is held against the FLOPs of the file where all are present.
     drop_bad : False raises RunsError for rows that would be dropped.
-    max_bytes : refuse files that hold more than this, decompressed.
+    max_bytes : refuse files that hold more than this, decompressed. Larger plain CSV files of curves are read all the same
+        when only their final rows are wanted (final=True and no `where`): reduced while they are read.
     format : what the files are (a name in scaling.logs.formats.FORMATS, or 'table'); None: told by their content.
     bytes_per_token : of the held-out text under the tokenizer; converts losses per byte to nats per token.
     unfinished : whether to keep runs that stopped before the planned end of their schedule, where the log states it
@@ -123,7 +125,14 @@ def read_runs(
     account, accounting = _Account(), _accounting(flops_accounting)
     pieces: list[_Columns] = []
     units: dict[str, str] = {}
-    for table in read_tables(source, max_bytes=max_bytes, format=format):
+    whole = not final or bool(where) or format not in (None, "table")
+
+    def final_rows(path: str) -> RawTable | None:
+        return None if whole else _reduced(path, columns or {}, target)
+
+    n_read = 0
+    for table in read_tables(source, max_bytes=max_bytes, format=format, reduced=final_rows):
+        n_read += len(table.rows) if table.n_rows is None else table.n_rows
         mapped = _required_of_its_own(required, table, target) | dict(columns or {})
         piece, unit = _canonical(table, account, mapped, loss_unit, target, bytes_per_token)
         pieces.append(piece)
@@ -137,7 +146,6 @@ def read_runs(
     if len(pieces) > 1 and "file" not in runs:
         base = {name: re.split(r"[/\\]", name)[-1] for name in runs["_file"].unique()}
         runs["file"] = runs["_file"].map(base)
-    n_read = len(runs)
     if meta is not None:
         _join_meta(runs, meta, account, max_bytes)
     filled = _fill_in(runs, accounting, account)
@@ -236,8 +244,22 @@ def _canonical(
     if "run" in matches:
         _record(account, "run", matches["run"], table.name)
     out["_file"], out["_row"] = np.full(n, table.name, dtype=object), table.rows
-    account.files.append({"name": table.name, "sha256": table.sha256, "rows": n})
+    account.files.append(
+        {"name": table.name, "sha256": table.sha256, "rows": n if table.n_rows is None else table.n_rows}
+    )
     return out, unit
+
+
+def _reduced(path: str, columns: Mapping[str, str], target: str) -> RawTable | None:
+    """The rows that matter of a file too large to be read whole; None for any other file."""
+    from scaling.logs import large
+
+    try:
+        if os.path.getsize(path) <= large.LARGE:
+            return None
+        return large.last_rows_of_file(path, columns, target)
+    except OSError:
+        return None  # the ordinary reader says what is wrong
 
 
 def _require_numbers(cells: _Cells, match: Match, target: str, file: str) -> None:
@@ -640,10 +662,9 @@ def _ended(last: pd.DataFrame, unfinished: bool | None, account: _Account) -> np
     early = step < 0.99 * planned - 1  # counted from zero or one; the last hundredth of a schedule moves no loss
     if not early.any():
         return everything
-    at = last.index[early][:3]
     shown = [
-        f"{quote(last.at[i, 'run'], 60)} (step {last.at[i, 'step']:,.0f} of {last.at[i, 'planned_steps']:,.0f})"
-        for i in at
+        f"{quote(run, 60)} (step {done:,.0f} of {of:,.0f})"
+        for run, done, of in zip(last["run"][early].tolist()[:3], step[early], planned[early], strict=False)
     ]
     many = int(early.sum())
     if unfinished or (unfinished is None and early.all()):

@@ -365,7 +365,7 @@ def _best(canonical: str, headers: Sequence[str], file: str) -> Match | None:
         )
     chosen = best[0]
     others = [m.header for m in candidates if m.header != chosen.header]
-    if others and canonical != "train_loss":
+    if others and canonical != "train_loss" and not (canonical == chosen.header == "run"):
         also = ", ".join(quote(h, 60) for h in others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
         chosen = replace(chosen, note=f"{quote(chosen.header, 60)} was taken as {canonical}; not used: {also}")
     return chosen
@@ -378,6 +378,9 @@ _ALIASES: dict[str, dict[str, int]] = {
 }
 
 
+_TRAINING = {squash(a) for a in COLUMNS["loss"].aliases[-1]}
+
+
 @lru_cache(maxsize=20_000)
 def _match(canonical: str, header: str) -> Match | None:
     """How well a header names a canonical column: exact name, alias, alias with a unit, alias under a folder, a loss by its ending."""
@@ -386,7 +389,8 @@ def _match(canonical: str, header: str) -> Match | None:
     if header == canonical:
         return Match(canonical, header, tier=-1)
     if plain in aliases:
-        return Match(canonical, header, tier=aliases[plain])
+        last_resort = canonical == "loss" and plain in _TRAINING  # behind every held-out loss, however named
+        return Match(canonical, header, tier=12 if last_resort else aliases[plain])
     if (scaled := _with_unit(canonical, header, aliases)) is not None:
         return scaled
     folder, last = _split(header)

@@ -1,0 +1,117 @@
+"""Charts draw what the numbers say: a title with the finding, log axes with plain ticks, text from logs made harmless."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+
+import scaling
+from scaling import charts
+from scaling.errors import FitError, ScalingError
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def result():
+    return scaling.bootstrap(scaling.fit("chinchilla", scaling.read_runs(DATA / "ladder" / "runs.csv")), 50)
+
+
+def marks(chart):
+    return [layer.mark.type if not isinstance(layer.mark, str) else layer.mark for layer in chart.layer]
+
+
+def test_a_fit_of_size_and_data_is_drawn_as_isoflop_curves(result):
+    chart = charts.fit_chart(result)
+    assert chart.title.text.startswith("The best model size grows as C^0.4")
+    assert "38 runs" in chart.title.subtitle[0]
+    assert marks(chart) == ["line", "circle", "line", "point"]
+    curves, runs, _, optimum = (layer.data for layer in chart.layer)
+    assert curves["budget"].nunique() == len(optimum) == 5
+    assert len(runs) == 38
+    for _, best in optimum.iterrows():  # the diamonds sit at the bottom of their curves
+        budget = curves.loc[(curves["budget"] - best["flops"]).abs().idxmin(), "budget"]
+        assert best["loss"] <= curves.loc[curves["budget"] == budget, "loss"].min() + 1e-9
+
+
+def test_a_law_of_one_input_is_drawn_with_its_band():
+    n = np.geomspace(1e6, 1e9, 12)
+    runs = pd.DataFrame(
+        {"n_params": n, "loss": 1.7 + 300 * n**-0.3 * np.exp(np.random.default_rng(0).normal(0, 0.01, 12))}
+    )
+    chart = charts.fit_chart(scaling.fit("power_n_floor", runs))
+    assert marks(chart) == ["area", "line", "circle"]
+
+
+def test_any_other_law_is_drawn_as_predicted_against_observed():
+    rng = np.random.default_rng(0)
+    law = scaling.get("step_law_lr")
+    x = {"n_params": np.exp(rng.uniform(15, 22, 30)), "n_tokens": np.exp(rng.uniform(18, 25, 30))}
+    runs = pd.DataFrame({**x, law.target: scaling.published("li2025-lr").predict(x)})
+    assert charts.fit_chart(scaling.fit(law, runs)).title.text.endswith("predicted against observed lr")
+
+
+def test_the_frontier_shades_the_runs_and_shows_bands(result):
+    best = scaling.allocate(result, np.geomspace(1e11, 1e14, 7))
+    chart = charts.frontier(best, result)
+    assert marks(chart.hconcat[0]) == ["rect", "area", "line", "point"]
+    assert "parameters" in chart.title.text
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "html"])
+def test_files_are_written_and_open_offline(result, tmp_path, kind):
+    path = tmp_path / f"chart.{kind}"
+    charts.save(charts.fit_chart(result), path)
+    content = path.read_bytes()
+    assert content.startswith({"svg": b"<svg", "png": b"\x89PNG", "html": b"<!DOCTYPE html>"}[kind])
+    assert b'src="http' not in content
+    with pytest.raises(ScalingError, match="written as"):
+        charts.save(charts.fit_chart(result), tmp_path / "chart.pdf")
+
+
+def test_names_from_logs_are_inert_in_every_format(result, tmp_path):
+    hostile = "<script>alert(1)</script>"
+    runs = result.point.runs.assign(run=hostile)
+    fitted = scaling.fit("chinchilla", runs)
+    for kind in ("svg", "html"):
+        path = tmp_path / f"chart.{kind}"
+        charts.save(charts.fit_chart(fitted), path)
+        assert hostile not in path.read_text()
+
+
+def test_ticks_are_few_and_plain():
+    assert charts._axis([1e6, 1e8]).values == [1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8]
+    assert charts._axis([1e6, 1e12]).values == [10.0**k for k in range(6, 13)]
+
+
+def test_what_cannot_be_drawn_is_said(result, tmp_path):
+    import json
+
+    saved = scaling.load_fit(json.loads(json.dumps(result.to_dict())))
+    with pytest.raises(FitError, match="runs are not in it"):
+        charts.fit_chart(saved)
+    groups = scaling.fit(
+        "power_n", pd.DataFrame({"n_params": [1e6, 1e7, 1e8] * 2, "loss": [3, 2, 1.5] * 2, "g": list("aaabbb")}), by="g"
+    )
+    with pytest.raises(FitError, match="take a group first"):
+        charts.fit_chart(groups)
+
+
+def test_every_analysis_has_its_picture(tmp_path):
+    from scaling.logs import read_table
+
+    pictures = {
+        "descent": charts.descent_chart(scaling.double_descent(read_table(DATA / "double_descent" / "samples.csv").query("ridge == 0 and label_noise == 0.1"), "n_samples", "test_loss")),
+        "emergence": charts.emergence_chart(scaling.emergence(read_table(DATA / "emergence" / "addition.csv"), x="n_params", score="exact_match", n_items="n_items", n_draws=20)),
+        "grokking": charts.grokking_chart(scaling.grokking(read_table(DATA / "grokking" / "curves.csv"))),
+        "isoflop": charts.isoflop_chart(scaling.isoflop(scaling.read_runs(DATA / "ladder" / "runs.csv"), n_resamples=50)),
+        "compare": charts.compare_chart(scaling.compare(["chinchilla", "kaplan"], scaling.read_runs(DATA / "ladder" / "runs.csv"), n_resamples=20)),
+    }  # fmt: skip
+    for name, picture in pictures.items():
+        assert isinstance(picture, alt.TopLevelMixin)
+        charts.save(picture, tmp_path / f"{name}.svg")
+        assert (tmp_path / f"{name}.svg").stat().st_size > 4000
