@@ -118,7 +118,7 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     elif kind == ".png":
         path.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
     elif kind == ".html":
-        path.write_text(_page(spec, vl_convert.javascript_bundle(None)), encoding="utf-8")
+        path.write_text(_page(spec, vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")), encoding="utf-8")
     else:
         raise ScalingError(f"{str(path)!r}: a chart is written as .svg, .png or .html.")
 

@@ -18,6 +18,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -222,14 +223,21 @@ def delimited(content: bytes, name: str, needs: Sequence[str] = ()) -> RawTable:
     return table
 
 
-def header_of(head: bytes, ordered: bool = False) -> Any:
-    """The column names in the first line of a comma-separated file: a set, or a list when `ordered`. Cheap, for detection."""
-    line = head.lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
+def header_of(head: bytes) -> tuple[str, ...]:
+    """The column names in the first line of a comma-separated file, in their order. Cheap, for detection."""
+    start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    while head[start : start + 1] in (b"\r", b"\n"):
+        start += 1
+    end = head.find(b"\n", start)
+    return _names_in(head[start : end if end >= 0 else len(head)])
+
+
+@lru_cache(maxsize=256)
+def _names_in(line: bytes) -> tuple[str, ...]:
     try:
-        names = [h.strip() for h in next(csv.reader([line]), [])]
+        return tuple(h.strip() for h in next(csv.reader([line.decode("utf-8", "replace").rstrip("\r")]), []))
     except csv.Error:
-        names = []
-    return names if ordered else frozenset(names)
+        return ()
 
 
 def _from_frame(frame: pd.DataFrame) -> RawTable:

@@ -11,9 +11,11 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import BinaryIO
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,9 @@ from scaling.logs.files import MISSING, RawTable, delimited, named
 from scaling.logs.schema import COLUMNS, match_columns
 
 LARGE = 1 << 28  # bytes: smaller files are read whole
-_BLOCK = 1 << 25
+_BLOCK = 1 << 23
+_THREADS = 2
+_KEYS = ("run", "n_params", "seed")
 _KEPT = 1 << 28  # bytes of lines kept: beyond it the rows are runs, not curves
 
 
@@ -84,43 +88,40 @@ def _layout(stream: BinaryIO, path: str, columns: Mapping[str, str], target: str
 
 def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes]:
     """Blocks of whole lines."""
-    rest = b""
     while block := stream.read(size):
-        block = rest + block
-        end = block.rfind(b"\n") + 1
-        rest = block[end:]
-        if end:
-            yield block[:end]
-    if rest:
-        yield rest + b"\n"
+        yield block if block.endswith(b"\n") else block + (stream.readline() or b"\n")
+
+
+def _in_order(blocks: Iterator[bytes], work: Callable[[bytes], Any]) -> Iterator[tuple[bytes, Any]]:
+    """(block, work(block)) in order, a few blocks ahead in threads: the parser does not hold the interpreter."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[tuple[bytes, Future[Any]]] = deque()
+        for block in blocks:
+            ahead.append((block, pool.submit(work, block)))
+            if len(ahead) > _THREADS:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        for first, future in ahead:
+            yield first, future.result()
 
 
 def _reduce(stream: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> RawTable | None:
     digest, size = hashlib.sha256(), 0
     kept: list[bytes] = []
     lines: list[np.ndarray] = []
-    line, n_rows = 1, 0
-    for block in _blocks(stream, block_bytes):
+    digest.update(stream.readline())
+    line, n_rows = 2, 0
+    for block, found in _in_order(_blocks(stream, block_bytes), lambda body: _rows_to_keep(body, layout)):
         digest.update(block)
-        body = block
-        if line == 1:
-            body = block.split(b"\n", 1)[1]
-            line = 2
-        if not body:
-            continue
-        starts = np.append(0, np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == ord("\n")) + 1)
-        count = len(starts) - 1
-        found = _rows_to_keep(body, count, layout)
         if found is None:
             return None
-        rows, used = found
-        n_rows += used
-        kept += [body[starts[i] : starts[i + 1]] for i in rows]
-        lines.append(rows + line)
-        size += sum(len(part) for part in kept[-len(rows) :]) if len(rows) else 0
+        n_rows += found.used
+        kept += found.lines
+        lines.append(found.rows + line)
+        size += sum(map(len, found.lines))
         if size > _KEPT:
             return None
-        line += count
+        line += found.count
     if not kept:
         return None
     table = delimited(layout.header + b"".join(kept), path)
@@ -131,20 +132,25 @@ def _reduce(stream: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> R
         "read_in_parts",
         f"{named(path)} ({gigabytes:.1f} GB) was reduced to the last rows of its runs while it was read; rows within the curves are not checked",
     )
-    return replace(
-        table,
-        rows=np.concatenate(lines),
-        sha256=digest.hexdigest(),
-        n_rows=n_rows,
-        notes=(*table.notes, note),
-    )
+    rows = np.concatenate(lines)
+    return replace(table, rows=rows, sha256=digest.hexdigest(), n_rows=n_rows, notes=(*table.notes, note))
 
 
-def _rows_to_keep(body: bytes, count: int, layout: _Layout) -> tuple[np.ndarray, int] | None:
-    """(positions of the lines to keep, ascending; rows that are no blank lines), or None for lines that are no rows."""
-    at = layout.at
-    names = {position: column for column, position in at.items()}
-    text = {at[c]: "category" for c in ("run",) if c in at}
+@dataclass(frozen=True)
+class _Found:
+    """Of one block: the lines to keep, their positions, how many lines there are and how many of them are not blank."""
+
+    lines: list[bytes]
+    rows: np.ndarray
+    count: int
+    used: int
+
+
+def _rows_to_keep(body: bytes, layout: _Layout) -> _Found | None:
+    """The lines of a block that its runs' final losses depend on; None for lines that are no rows."""
+    names = {position: column for column, position in layout.at.items()}
+    starts = np.append(0, np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == ord("\n")) + 1)
+    count = len(starts) - 1
     try:
         frame = pd.read_csv(
             io.BytesIO(body),
@@ -152,10 +158,9 @@ def _rows_to_keep(body: bytes, count: int, layout: _Layout) -> tuple[np.ndarray,
             header=None,
             names=list(range(len(layout.names))),
             usecols=sorted(names),
-            dtype=text,
+            dtype={layout.at["run"]: "category"} if "run" in layout.at else None,
             index_col=False,
             skip_blank_lines=False,
-            skipinitialspace=True,
             keep_default_na=False,
             na_values=MISSING,
             low_memory=False,
@@ -166,9 +171,11 @@ def _rows_to_keep(body: bytes, count: int, layout: _Layout) -> tuple[np.ndarray,
     if len(frame) != count:
         return None
     frame = frame.rename(columns=names)
-    target = frame["target"]
-    logged = np.flatnonzero(target.notna().to_numpy())
-    used = int(frame.notna().any(axis=1).sum()) if len(logged) < count else count
+    is_logged = frame["target"].notna().to_numpy()
+    if frame["target"].dtype.kind not in "fiu":  # text somewhere: a cell of blanks is missing, too
+        is_logged = is_logged & ~frame["target"].astype(str).str.strip().isin(MISSING).to_numpy()
+    logged = np.flatnonzero(is_logged)
+    used = count if len(logged) == count else int(frame.notna().any(axis=1).sum())
     keys = _keys(frame)
     order = pd.to_numeric(frame[layout.order], errors="coerce").to_numpy(dtype=float)
     kept = [logged[_last(keys[logged], order[logged])]]
@@ -176,18 +183,20 @@ def _rows_to_keep(body: bytes, count: int, layout: _Layout) -> tuple[np.ndarray,
         lr = pd.to_numeric(frame["lr"], errors="coerce").to_numpy(dtype=float)
         known = np.flatnonzero(~np.isnan(lr))
         kept.append(known[_last(keys[known], lr[known])])
-    return np.unique(np.concatenate(kept)), used
+    rows = np.unique(np.concatenate(kept))
+    return _Found([body[starts[i] : starts[i + 1]] for i in rows], rows, count, used)
 
 
 def _keys(frame: pd.DataFrame) -> np.ndarray:
     """(rows,) an integer for each training of the block, by run, size and seed, as curves.run_keys tells them apart."""
-    keys = np.zeros(len(frame), dtype=np.int64)
-    for column in ("run", "n_params", "seed"):
-        if column in frame:
-            values = frame[column]
-            codes = values.cat.codes.to_numpy() if column == "run" else pd.factorize(values)[0]
-            keys = pd.factorize(keys * (int(codes.max(initial=0)) + 2) + codes)[0]
-    return keys
+    columns = [frame[c].cat.codes.to_numpy() if c == "run" else frame[c].to_numpy() for c in _KEYS if c in frame]
+    head = np.ones(len(frame), dtype=bool)  # where another training starts: one factorisation per stretch, not per row
+    head[1:] = np.logical_or.reduce([c[1:] != c[:-1] for c in columns]) if columns else False
+    keys = np.zeros(int(head.sum()), dtype=np.int64)
+    for values in columns:
+        codes = pd.factorize(values[head])[0]
+        keys = pd.factorize(keys * (int(codes.max(initial=0)) + 2) + codes)[0]
+    return keys[np.cumsum(head) - 1]
 
 
 def _last(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -195,9 +204,11 @@ def _last(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
     if not len(keys):
         return np.empty(0, dtype=int)
     known = np.where(np.isnan(order), -np.inf, order)
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    best = np.maximum.reduceat(known, starts)
     largest = np.full(int(keys.max()) + 1, -np.inf)
-    np.maximum.at(largest, keys, known)
-    best = np.flatnonzero(known == largest[keys])
+    np.maximum.at(largest, keys[starts], best)
+    at = np.flatnonzero(known == largest[keys])
     last = np.full(len(largest), -1)
-    last[keys[best]] = best  # of several assignments to one place the last stays
+    last[keys[at]] = at  # of several assignments to one place the last stays
     return last[last >= 0]

@@ -24,7 +24,7 @@ _DETECT_DICT = re.compile(rb"\{'(?:loss|eval_loss|train_runtime)': [^{}\n]*'epoc
 
 
 def detect_state(head: bytes, name: str) -> bool:
-    return head.lstrip()[:1] == b"{" and b'"log_history"' in head and b'"global_step"' in head
+    return head[:64].lstrip()[:1] == b"{" and b'"log_history"' in head and b'"global_step"' in head
 
 
 def read_state(content: bytes, name: str) -> RawTable:

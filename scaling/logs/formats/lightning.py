@@ -18,10 +18,10 @@ _OTHERS = {"run", "run_id", "run_name", "name", "_step", "seed", "n_params"}  # 
 
 
 def detect_lightning(head: bytes, name: str) -> bool:
-    header = header_of(head)
+    header = set(header_of(head))
     if not {"epoch", "step"} <= header or "iter" in header or _OTHERS & header or len(header) < 3:
         return False
-    lines = head.split(b"\n")[1:60]
+    lines = head[:20_000].split(b"\n")[1:60]
     return any(b",," in line or line.rstrip().endswith(b",") for line in lines)
 
 
@@ -72,7 +72,7 @@ def _from_zero(steps: np.ndarray) -> bool:
 
 
 def detect_litgpt(head: bytes, name: str) -> bool:
-    return header_of(head) >= _LITGPT
+    return set(header_of(head)) >= _LITGPT
 
 
 def read_litgpt(content: bytes, name: str) -> RawTable:

@@ -16,7 +16,7 @@ _NAMES = {"trl": "train_loss", "tel": "val_loss", "eval": "hellaswag", "lr": "lr
 
 
 def detect(head: bytes, name: str) -> bool:
-    return b"s:" in head and _DETECT.match(head.lstrip()) is not None
+    return b"s:" in head and _DETECT.match(head[:200].lstrip()) is not None
 
 
 def read(content: bytes, name: str) -> RawTable:

@@ -24,7 +24,7 @@ _SMALL = 1_000_000  # a parameter or tag of more bytes than this is no number
 
 
 def detect_search(head: bytes, name: str) -> bool:
-    return {"run_id", "experiment_id", "status", "artifact_uri"} <= header_of(head)
+    return {"run_id", "experiment_id", "status", "artifact_uri"} <= set(header_of(head))
 
 
 def read_search(content: bytes, name: str) -> RawTable:
@@ -38,7 +38,7 @@ def read_search(content: bytes, name: str) -> RawTable:
 
 
 def detect_page(head: bytes, name: str) -> bool:
-    return {"Start Time", "Duration", "Run ID", "Source Type", "Status"} <= header_of(head)
+    return {"Start Time", "Duration", "Run ID", "Source Type", "Status"} <= set(header_of(head))
 
 
 def read_page(content: bytes, name: str) -> RawTable:

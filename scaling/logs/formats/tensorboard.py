@@ -24,7 +24,7 @@ _MAGIC = b"brain.Event:"
 
 
 def detect_scalars(head: bytes, name: str) -> bool:
-    return header_of(head) == {"Wall time", "Step", "Value"}
+    return header_of(head) == ("Wall time", "Step", "Value")
 
 
 def read_scalars(content: bytes, name: str) -> RawTable:

@@ -33,9 +33,7 @@ _PER_CALL = {"_runtime", "_timestamp"}
 
 
 def detect_panel(head: bytes, name: str) -> bool:
-    if b" - " not in head.split(b"\n", 1)[0]:
-        return False
-    header = header_of(head, ordered=True)
+    header = header_of(head)
     return len(header) > 1 and " - " not in header[0] and all(" - " in h for h in header[1:] if h)
 
 
@@ -46,7 +44,7 @@ def read_panel(content: bytes, name: str) -> RawTable:
 
 
 def detect_runs(head: bytes, name: str) -> bool:
-    header = header_of(head, ordered=True)
+    header = header_of(head)
     dotted = any(re.fullmatch(r"[\w]+([./][\w-]+)+", h) for h in header)
     first = header[0] if header else ""
     return first == "Name" and "step" not in header and (dotted or bool(_RUNS_TABLE & set(header)))
@@ -67,7 +65,7 @@ def read_runs_table(content: bytes, name: str) -> RawTable:
 
 
 def detect_history(head: bytes, name: str) -> bool:
-    header = header_of(head)
+    header = set(header_of(head))
     return "_step" in header and (bool(_PER_CALL & header) or any("/" in h for h in header)) and "run" not in header
 
 
