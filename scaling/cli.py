@@ -208,6 +208,11 @@ def _chart_path(path: str | None) -> str | None:
     if path is not None and Path(path).suffix.lower() not in CHART_KINDS:
         raise click.UsageError(f"--chart {path!r}: the name must end in {', '.join(CHART_KINDS)}.")
     _check_writable(path, "--chart")
+    if path is not None:
+        from importlib.util import find_spec
+
+        if missing := [m for m in ("altair", "vl_convert") if find_spec(m) is None]:
+            raise click.UsageError(f"--chart needs {' and '.join(missing)}: pip install 'scaling-laws[report]'.")
     return path
 
 

@@ -11,12 +11,12 @@ from scaling.logs.files import RawTable, text_of
 from scaling.logs.formats.format import Cell, Format, Rows, number, one_run
 
 _LINE = re.compile(r"^s:(\d+) ((?:[a-z]+:\S+\s*)+)$")
-_DETECT = re.compile(rb"(?m)^s:\d+ (?:trl|tel|eval):[\w.+-]+")
+_DETECT = re.compile(rb"s:\d+ (?:trl|tel|eval):[\w.+-]+")
 _NAMES = {"trl": "train_loss", "tel": "val_loss", "eval": "hellaswag", "lr": "lr", "norm": "grad_norm"}
 
 
 def detect(head: bytes, name: str) -> bool:
-    return b"s:" in head and _DETECT.match(head[:200].lstrip()) is not None
+    return _DETECT.match(head[:200].lstrip()) is not None
 
 
 def read(content: bytes, name: str) -> RawTable:

@@ -17,12 +17,14 @@ _TOKENS_PER_STEP = re.compile(r"^tokens per iteration will be: ([\d,]+)")
 _MAX_ITERS = re.compile(r"^(?:Overriding: )?max_iters\s*=\s*(\d+)")
 
 
+_DETECT_EVAL = re.compile(rb"(?m)^[^\n\"{]{0,40}\bstep \d+: train loss [^\s,]+, val loss ")
+_DETECT_ITER = re.compile(rb"(?m)^iter \d+: loss [^\s,]+, time [\d.]+ms")
+
+
 def detect(head: bytes, name: str) -> bool:
-    return (b"train loss " in head and _EVAL_BYTES.search(head) is not None) or _ITER_BYTES.search(head) is not None
-
-
-_EVAL_BYTES = re.compile(rb"(?m)^[^\n\"{]{0,40}\bstep \d+: train loss [^\s,]+, val loss ")
-_ITER_BYTES = re.compile(rb"(?m)^iter \d+: loss [^\s,]+, time [\d.]+ms")
+    return (b": train loss " in head and _DETECT_EVAL.search(head) is not None) or (
+        b": loss " in head and _DETECT_ITER.search(head) is not None
+    )
 
 
 def read(content: bytes, name: str) -> RawTable:
