@@ -84,6 +84,19 @@ class Coordinates:
                 slope[..., k] = 1.0
         return theta, slope
 
+    def bend(self, theta: Array, slope: Array) -> Array:
+        """d2 theta_free / d u2 (..., p) where theta (..., P) and slope = d theta_free / d u (..., p)."""
+        out = np.zeros_like(slope)
+        for k, i in enumerate(self.free):
+            c = self.law.coefs[i]
+            if np.isfinite(c.lower) and np.isfinite(c.upper):
+                out[..., k] = slope[..., k] * (1 - 2 * (theta[..., i] - c.lower) / (c.upper - c.lower))
+            elif np.isfinite(c.lower):
+                out[..., k] = slope[..., k]
+            elif np.isfinite(c.upper):
+                out[..., k] = -slope[..., k]
+        return out
+
 
 def _label(c: object) -> str:
     lower, upper, name = c.lower, c.upper, c.name  # type: ignore[attr-defined]

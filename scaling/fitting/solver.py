@@ -240,7 +240,7 @@ def _solve_chunk(
                 some.gram(_major(objective, some, problem, s.delta, stale)), axis1=1, axis2=2
             )
             s.second[stale] = _second_order(
-                coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale]
+                coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale], some
             )
             s.age[stale] = 0
         s.age += 1
@@ -354,10 +354,21 @@ def _solve_rows(hessian: Array, gradient: Array, diagonal: Array, damping: Array
 
 
 def _second_order(
-    coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, psi: Array, gradient: Array
+    coordinates: Coordinates,
+    objective: Objective,
+    problem: Problem,
+    u: Array,
+    psi: Array,
+    gradient: Array,
+    here: Local | None = None,
 ) -> Array:
-    """sum_i psi_i d2 r_i / du2, (B, p, p): differences of the exact derivative with psi held fixed."""
+    """sum_i psi_i d2 r_i / du2, (B, p, p), with psi held fixed: as the law states it, else differences of its derivative."""
     n_rows, n_free = u.shape
+    if coordinates.law.second is not None:
+        with np.errstate(all="ignore"):
+            here = linearise(coordinates, objective, problem, u) if here is None else here
+            second = _stated_second_order(coordinates, objective, problem, u, psi, here)
+        return np.where(np.isfinite(second.sum((1, 2)))[:, None, None], second, 0.0)
     size: Array = np.abs(u) if objective.of == "raw" else np.ones_like(u)
     h = STEP_FOR_DIFFERENCES * np.maximum(1.0, size)
     # all coordinates in one call while that fits the cache, else one by one
@@ -373,6 +384,24 @@ def _second_order(
             second[:, ks] = (moved - gradient[:, None]) / h[:, ks, None]
     second = 0.5 * (second + second.swapaxes(1, 2))
     return np.where(np.isfinite(second.sum((1, 2)))[:, None, None], second, 0.0)
+
+
+def _stated_second_order(
+    coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, psi: Array, here: Local
+) -> Array:
+    """The same from the law's own second derivatives, by the chain rule through residual and coordinates."""
+    law = coordinates.law
+    assert law.second is not None
+    theta, slope = coordinates.to_theta(u)
+    weights = psi * here.outer
+    free = coordinates.free
+    inner = law.second(problem.x, theta, weights)[:, free][:, :, free]
+    if objective.of == "log":  # d2 ln f = f'' / f - (f' / f)^2
+        inner = inner - np.matmul(here.jac * (psi * here.outer**2)[:, None], here.jac.swapaxes(1, 2))
+    second = inner * slope[:, :, None] * slope[:, None, :]
+    k = np.arange(len(free))
+    second[:, k, k] += np.matmul(here.jac, weights[..., None])[..., 0] * coordinates.bend(theta, slope)
+    return second
 
 
 def _line_search(

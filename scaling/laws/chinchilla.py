@@ -27,6 +27,19 @@ def _jacobian(x: Inputs, theta: Array) -> tuple[Array, Array]:
     return loss, np.moveaxis(jac, 0, -1)
 
 
+def _second(x: Inputs, theta: Array, weights: Array) -> Array:
+    _, A, B, alpha, beta = split(theta)
+    out = np.zeros((*weights.shape[:-1], 5, 5))
+    for scale, power, coef, exponent, column in ((1, 3, A, alpha, "n_params"), (2, 4, B, beta, "n_tokens")):
+        log_x = np.log(x[column])
+        term = np.exp(-exponent * log_x)
+        term *= weights
+        term *= log_x
+        out[..., scale, power] = out[..., power, scale] = -term.sum(-1)
+        out[..., power, power] = coef[..., 0] * (term * log_x).sum(-1)
+    return out
+
+
 CHINCHILLA = Law(
     name="chinchilla",
     title="Chinchilla (Hoffmann et al., approach 3)",
@@ -43,6 +56,7 @@ CHINCHILLA = Law(
     linear=("E", "A", "B"),
     formula=_loss,
     jacobian=_jacobian,
+    second=_second,
     derived={
         "a": lambda theta: theta[..., 4] / (theta[..., 3] + theta[..., 4]),  # N_opt grows like C^a
         "b": lambda theta: theta[..., 3] / (theta[..., 3] + theta[..., 4]),  # D_opt grows like C^b

@@ -38,6 +38,8 @@ class Law:
         returns predictions (..., n). Written with numpy so that complex theta works (the complex step differentiates it).
     jacobian(x, theta) : optional; returns (prediction (..., n), derivative (..., n, P)) from one evaluation. Without it
         the complex step is used.
+    second(x, theta, weights) : optional; weights (..., n); returns sum_i weights_i d2 prediction_i / d theta2 (..., P, P). It
+        saves the solver the differences of `jacobian` that it takes otherwise: a quarter of the time of a resample.
     linear : names of coefficients in which the formula is linear once the others are fixed; they are eliminated
         in the global search.
     domain : in words, where the law is meant to hold.
@@ -50,6 +52,7 @@ class Law:
     coefs: tuple[Coef, ...]
     formula: Callable[[Inputs, Array], Array]
     jacobian: Callable[[Inputs, Array], tuple[Array, Array]] | None = None
+    second: Callable[[Inputs, Array, Array], Array] | None = None
     linear: tuple[str, ...] = ()
     target: str = "loss"
     latex: str = ""

@@ -233,3 +233,18 @@ def test_a_family_is_answered_with_the_function_that_makes_its_members():
     for name, maker in (("multi_power", "multi_power_law"), ("bnsl", "broken_power_law"), ("mixing", "mixing_law")):
         with pytest.raises(LawError, match=maker):
             get(name)
+
+
+@pytest.mark.parametrize("name", [law.name for law in LAWS.values() if law.second is not None])
+def test_stated_second_derivatives_are_differences_of_the_first(name):
+    law = LAWS[name]
+    rng = np.random.default_rng(5)
+    x = {column: np.exp(rng.uniform(12, 24, 20)) for column in law.inputs}
+    theta = np.array([np.sqrt(c.starts[0] * c.starts[1]) for c in law.coefs]) * np.exp(rng.normal(0, 0.1, (3, len(law.coefs))))
+    weights = rng.normal(size=(3, 20))
+    stated = law.second(x, theta, weights)
+    for k in range(len(law.coefs)):
+        h = 1e-6 * theta[:, [k]] * np.eye(len(law.coefs))[k]
+        up, down = (law.value_and_jacobian(x, theta + s * h)[1] for s in (1, -1))
+        differences = np.einsum("bn,bnp->bp", weights, (up - down) / (2e-6 * theta[:, [k]])[..., None])
+        np.testing.assert_allclose(stated[:, k], differences, rtol=1e-6, atol=1e-8 * np.abs(stated).max())
