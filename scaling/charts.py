@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 OPTIMUM = "#d62728"
 INK = "#4c78a8"
+MUTED = "#7f7f7f"  # readable on light and dark
 POINTS = 150  # of a drawn curve
 MOST_CURVES = 12  # isoFLOP curves drawn; more budgets are thinned evenly
 MOST_MARKS = 10_000
@@ -100,7 +101,9 @@ def frontier(best: Allocation, result: FitResult | None = None, level: float = 0
     last = table.iloc[-1]
     title = f"At {last['flops']:.3g} FLOPs: {format_quantity(last['n_params'])} parameters, {format_quantity(last['n_tokens'])} tokens"
     return alt.hconcat(*parts).properties(
-        title=alt.Title(title, subtitle=f"{best.law.equation}; bands of {level:.0%}", anchor="start")
+        title=alt.Title(
+            title, subtitle=f"{best.law.equation}; bands of {level:.0%}", anchor="start", subtitleColor=MUTED
+        )
     )
 
 
@@ -174,7 +177,7 @@ def _isoflop_curves(result: FitResult, table: pd.DataFrame, unit: str, subtitle:
     y = alt.Y("loss:Q", title=f"loss [{unit}]", scale=alt.Scale(domain=_padded(losses), zero=False, nice=False))
     colour = alt.Color(
         "budget:Q", title="compute [FLOPs]",
-        scale=alt.Scale(type="log", scheme="viridis", domain=[float(budgets.min()), float(budgets.max())]),
+        scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95]), domain=[float(budgets.min()), float(budgets.max())]),
         legend=alt.Legend(labelExpr=_POWER, values=_decades(budgets), orient="right"),
     )  # fmt: skip
     chart = alt.layer(
@@ -183,7 +186,9 @@ def _isoflop_curves(result: FitResult, table: pd.DataFrame, unit: str, subtitle:
         alt.Chart(in_view).mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(x=x, y=y),
         alt.Chart(in_view).mark_point(color=OPTIMUM, shape="diamond", filled=True, size=80).encode(x=x, y=y, tooltip=["flops", "n_params", "tokens_per_param", "loss"]),
     )  # fmt: skip
-    return chart.properties(width=560, height=360, title=alt.Title(_finding(result), subtitle=subtitle, anchor="start"))
+    return chart.properties(
+        width=560, height=360, title=alt.Title(_finding(result), subtitle=subtitle, anchor="start", subtitleColor=MUTED)
+    )
 
 
 def _finding(result: FitResult) -> str:
@@ -227,12 +232,14 @@ def _one_input(
         base.mark_area(color=INK, opacity=0.18).encode(y=alt.Y("low:Q", scale=scale, title=y_title), y2="high:Q"),
         base.mark_line(color=INK).encode(y=alt.Y("predicted:Q", scale=scale)),
         alt.Chart(runs)
-        .mark_circle(color="#333333", size=45)
+        .mark_circle(color=MUTED, size=45)
         .encode(x=x, y=alt.Y(f"{law.target}:Q", scale=scale, title=y_title)),
     )
     i = law.coef_names.index("alpha") if "alpha" in law.coef_names else None
     title = f"{law.title}: exponent {result.point.theta[i]:.3f}" if i is not None else law.title
-    return chart.properties(width=560, height=360, title=alt.Title(title, subtitle=subtitle, anchor="start"))
+    return chart.properties(
+        width=560, height=360, title=alt.Title(title, subtitle=subtitle, anchor="start", subtitleColor=MUTED)
+    )
 
 
 def _predicted_observed(table: pd.DataFrame, law: Law, subtitle: list[str]) -> alt.TopLevelMixin:
@@ -252,7 +259,12 @@ def _predicted_observed(table: pd.DataFrame, law: Law, subtitle: list[str]) -> a
     return chart.properties(
         width=400,
         height=400,
-        title=alt.Title(f"{law.title}: predicted against observed {law.target}", subtitle=subtitle, anchor="start"),
+        title=alt.Title(
+            f"{law.title}: predicted against observed {law.target}",
+            subtitle=subtitle,
+            anchor="start",
+            subtitleColor=MUTED,
+        ),
     )
 
 
@@ -351,9 +363,9 @@ def descent_chart(result: DoubleDescent) -> alt.TopLevelMixin:
     y = alt.Y("y:Q", title=result.value, scale=_log(points["y"]), axis=alt.Axis(grid=False))
     layers = [
         alt.Chart(points)
-        .mark_rule(color="#333333")
+        .mark_rule(color=MUTED)
         .encode(x=x, y=alt.Y("low:Q", scale=_log(points["y"]), title=result.value), y2="high:Q"),
-        alt.Chart(points).mark_circle(color="#333333", size=45, opacity=1).encode(x=x, y=y),
+        alt.Chart(points).mark_circle(color=MUTED, size=45, opacity=1).encode(x=x, y=y),
         alt.Chart(curve).mark_line(color=INK, clip=True).encode(x=x, y=y),
     ]
     marks = [(result.peak_at, "peak")] if result.found else []
@@ -385,8 +397,8 @@ def emergence_chart(result: Emergence) -> alt.TopLevelMixin:
     x = alt.X("x:Q", title=TITLES.get(result.x, result.x), scale=scale_x, axis=axis_x)
     y = alt.Y("y:Q", title=f"{result.score} (share of items)", scale=alt.Scale(domain=[0, 1]))
     chart = alt.layer(
-        alt.Chart(points).mark_rule(color="#333333").encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q"),
-        alt.Chart(points).mark_circle(color="#333333", size=45, opacity=1).encode(x=x, y=y),
+        alt.Chart(points).mark_rule(color=MUTED).encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q"),
+        alt.Chart(points).mark_circle(color=MUTED, size=45, opacity=1).encode(x=x, y=y),
         alt.Chart(curve).mark_line(color=INK).encode(x=x, y=y),
     )
     return chart.properties(
@@ -457,4 +469,4 @@ def _headline(finding: str, subtitle: str) -> alt.Title:
     from textwrap import wrap
 
     sentence = finding.split(". ")[0].rstrip(".")
-    return alt.Title(wrap(sentence, 95)[:3], subtitle=subtitle, anchor="start", fontSize=13)
+    return alt.Title(wrap(sentence, 95)[:3], subtitle=subtitle, anchor="start", fontSize=13, subtitleColor=MUTED)

@@ -111,6 +111,9 @@ runs_options = _options(
     click.option("--where", multiple=True, metavar="CONDITION", help="Keep rows that meet it, e.g. 'loss<5' or dataset=web; repeatable."),
     click.option("--meta", metavar="FILE", help="Table with n_params, n_tokens, ... joined by run name."),
     click.option("--loss-unit", metavar="UNIT", help="nats, bits, perplexity, bits_per_byte, nats_per_byte or other; default: as the column's name says, else nats."),
+    click.option("--format", metavar="NAME", help="Which tool wrote the log; default: told by its content. One of wandb, mlflow, lightning, ..., or table."),
+    click.option("--bytes-per-token", type=click.FloatRange(0, min_open=True), metavar="B", help="Turns a loss per byte into one per token."),
+    click.option("--unfinished/--finished", default=None, help="Keep, or drop, runs that stopped before their planned end."),
 )  # fmt: skip
 fit_options = _options(
     click.option("--objective", default="hoffmann", show_default=True, type=click.Choice(OBJECTIVES), help="What is minimised."),
@@ -422,7 +425,8 @@ def _reading_line(table: pd.DataFrame) -> str:
 def plan(
     runs: tuple[str, ...], fit_file: str | None, key: str | None, law: str | None, objective: str, fixed: tuple[str, ...],
     resamples: int, kind: str, clusters: str, seed: int, flops: tuple[str, ...], gpus: str | None, band: float, as_json: bool,
-    columns: tuple[str, ...], where: tuple[str, ...], meta: str | None, loss_unit: str | None, **request: Any,
+    columns: tuple[str, ...], where: tuple[str, ...], meta: str | None, loss_unit: str | None, format: str | None,
+    bytes_per_token: float | None, unfinished: bool | None, **request: Any,
 ) -> None:  # fmt: skip
     """Which model size and how many tokens for a budget, with bands, cost and caveats."""
     sources = [name for name, given in (("--fit", fit_file), ("--published", key), ("RUNS", runs)) if given]
@@ -440,7 +444,10 @@ def plan(
         source = scaling.published(key)
     else:
         chosen = scaling.get(law or "chinchilla")
-        table = _read(runs, columns, where, meta, loss_unit, target=chosen.target, required=chosen.inputs)
+        table = _read(
+            runs, columns, where, meta, loss_unit, format=format, bytes_per_token=bytes_per_token, unfinished=unfinished,
+            target=chosen.target, required=chosen.inputs,
+        )  # fmt: skip
         source = _fit(chosen.name, table, (), objective, _fixed(fixed), resamples, kind, clusters, seed)
     made = make_plan(source, flops=list(flops) or None, count=gpus, band=band, **request)
     if as_json:
@@ -708,6 +715,34 @@ def refit(
     if report.n_failed:
         _warn(f"{report.n_failed} fits failed: `scaling refit --store {options['store']} --status` counts them.")
     return EXIT_PARTIAL if report.n_failed else 0
+
+
+@main.command()
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine.")
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Open a browser window.")
+def app(port: int, browser: bool) -> None:
+    """Start the dashboard; it listens on this machine only."""
+    from importlib.util import find_spec
+
+    if missing := [m for m in ("streamlit", "altair", "vl_convert") if find_spec(m) is None]:
+        raise click.UsageError(f"the app needs {', '.join(missing)}: pip install 'scaling-laws[app]'.")
+    here = Path(__file__).resolve().parent
+    script = next((p for p in (here / "_app" / "main.py", here.parent / "app" / "main.py") if p.is_file()), None)
+    if script is None:
+        raise click.UsageError("the app is not part of this installation: install the wheel, or work in a checkout.")
+    import subprocess
+
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(script),
+        "--server.address=127.0.0.1",
+        f"--server.port={port}",
+    ]
+    command += ["--browser.gatherUsageStats=false", f"--server.headless={'false' if browser else 'true'}"]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 @main.command()

@@ -221,7 +221,7 @@ class FitResult:
                     "std_error": error[index],
                     "low": low[index],
                     "high": high[index],
-                    "meaning": [c.meaning for c in self.law.coefs],
+                    "meaning": [c.meaning.replace("target unit", self.loss_unit) for c in self.law.coefs],
                 }
             )
             if point.groups is not None and index:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from scaling.logs.files import RawTable
+from scaling.logs.files import LOSS_LIKE, RawTable
 
 _PARTS = re.compile(r"(?P<run>.+) - (?P<metric>[^ ].*?)(?P<bound>__MIN|__MAX)?", re.DOTALL)
 _THINNED = (500, 1000, 10_000)  # what trackers and their exports reduce a long curve to
@@ -94,27 +94,44 @@ def phases(keys: np.ndarray, order: np.ndarray, lr: np.ndarray) -> tuple[np.ndar
 
 
 def unfold_wide(table: RawTable) -> RawTable | None:
-    """A chart export with one column per run ('Step', 'run a - loss', 'run b - loss', ...) as rows of run, step and loss.
+    """A chart export with a column per run ('Step', 'run a - loss', 'run b - loss', ...) as rows of run, step and loss.
 
-    None when the table is of another shape. The name is split at its last ' - ', since run names hold dashes themselves;
+    None when the table is of another shape. A chart of several metrics gives a column for each; one over another axis than
+    the step has _step columns besides. The name is split at its last ' - ', since run names hold dashes themselves;
     columns ending in __MIN and __MAX repeat the value and are left out, and the cells that pad shorter runs vanish.
     """
     headers = list(table.columns)
     parts = {h: m for h in headers[1:] if (m := _PARTS.fullmatch(h)) is not None}
-    values = {h: m for h, m in parts.items() if m["bound"] is None and not m["metric"].lower().startswith("_step")}
-    metrics = {m["metric"] for m in values.values()}
-    if len(parts) < len(headers) - 1 or len(metrics) != 1 or _PARTS.fullmatch(headers[0]):
+    by_run: dict[str, dict[str, str]] = {}
+    for header, m in parts.items():
+        if m["bound"] is None:
+            by_run.setdefault(re.sub(r"^Group: ", "", m["run"]), {})[m["metric"]] = header
+    metrics = list(dict.fromkeys(metric for found in by_run.values() for metric in found if metric != "_step"))
+    several = len(metrics) > 1 and not any(LOSS_LIKE.search(m) for m in metrics)  # two of anything are no export
+    if len(parts) < len(headers) - 1 or not metrics or several or _PARTS.fullmatch(headers[0]):
         return None
-    present = {h: ~pd.isna(table.columns[h]) for h in values}
-    runs = [np.full(present[h].sum(), re.sub(r"^Group: ", "", m["run"]), dtype=object) for h, m in values.items()]
-    columns = {
-        "run": np.concatenate(runs),
-        headers[0]: np.concatenate([table.columns[headers[0]][kept] for kept in present.values()]),
-        metrics.pop(): np.concatenate([table.columns[h][kept].astype(object) for h, kept in present.items()]),
-    }
+    if any("_step" in found for found in by_run.values()):
+        metrics.append("_step")
+    pieces: dict[str, list[np.ndarray]] = {c: [] for c in ("run", headers[0], *metrics)}
+    rows = []
+    for run, found in by_run.items():
+        kept = np.zeros(len(table.rows), dtype=bool)
+        for metric, header in found.items():
+            if metric != "_step":
+                kept |= ~pd.isna(table.columns[header])
+        if not kept.any():
+            continue
+        rows.append(table.rows[kept])
+        pieces["run"].append(np.full(int(kept.sum()), run, dtype=object))
+        pieces[headers[0]].append(table.columns[headers[0]][kept])
+        for metric in metrics:
+            values = table.columns[found[metric]][kept].astype(object) if metric in found else None
+            pieces[metric].append(np.full(int(kept.sum()), None, dtype=object) if values is None else values)
+    if not rows:
+        return None
     note = (
         "wide_export",
-        f"a chart export with one column for each of {len(values)} runs; read as one row per run and {headers[0]}",
+        f"a chart export with one column for each of {len(by_run)} runs; read as one row per run and {headers[0]}",
     )
-    rows = np.concatenate([table.rows[kept] for kept in present.values()])
-    return replace(table, columns=columns, rows=rows, notes=(*table.notes, note))
+    columns = {name: np.concatenate(values) for name, values in pieces.items()}
+    return replace(table, columns=columns, rows=np.concatenate(rows), notes=(*table.notes, note))

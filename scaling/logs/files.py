@@ -164,7 +164,7 @@ def read_table(source: Any, *, max_bytes: int = MAX_BYTES) -> pd.DataFrame:
     for table in read_tables(source, max_bytes=max_bytes):
         frame = pd.DataFrame(table.columns)
         for column in frame:
-            if frame[column].dtype == object:
+            if not pd.api.types.is_numeric_dtype(frame[column]):
                 numbers = pd.to_numeric(frame[column], errors="coerce")
                 if (numbers.notna() | frame[column].isna()).all():
                     frame[column] = numbers
@@ -198,7 +198,10 @@ def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES, format
         if content.lstrip()[: len(magic)].lower() == magic.lower():
             raise RunsError(f"{named(name)} is {what}.")
     if (known := formats.find(content, name, format)) is not None:
-        return replace(known.read(content, name), sha256=digest)
+        table = known.read(content, name)
+        return replace(
+            table, sha256=digest, notes=(("format", f"{named(name)} was read as {known.title}"), *table.notes)
+        )
     text, notes = text_of(content, name)
     start = re.search(r"\S", text)
     if start is None:

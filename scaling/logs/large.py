@@ -28,6 +28,7 @@ from scaling.logs.schema import COLUMNS, match_columns
 LARGE = 1 << 28  # bytes: smaller files are read whole
 _BLOCK = 1 << 23
 _THREADS = 2
+_ORDERS = ("step", "n_tokens", "flops")  # the first that a file has orders its rows
 _KEYS = ("run", "n_params", "seed")
 _KEPT = 1 << 28  # bytes of lines kept: beyond it the rows are runs, not curves
 
@@ -50,12 +51,15 @@ def last_rows_of_file(
         return _reduce(stream, path, layout, block_bytes)
 
 
+@dataclass(frozen=True)
 class _Layout:
-    """Where in a line the columns stand that tell runs and rows apart."""
+    """The columns of the file and, in `at`, the positions of those that tell runs and rows apart; `order` orders rows."""
 
-    def __init__(self, names: list[str], delimiter: str, header: bytes, at: dict[str, int]) -> None:
-        self.names, self.delimiter, self.header, self.at = names, delimiter, header, at
-        self.order = next((c for c in ("step", "n_tokens", "flops") if c in at), "")
+    names: list[str]
+    delimiter: str
+    header: bytes
+    at: dict[str, int]
+    order: str
 
 
 def _layout(stream: BinaryIO, path: str, columns: Mapping[str, str], target: str) -> _Layout | None:
@@ -80,10 +84,14 @@ def _layout(stream: BinaryIO, path: str, columns: Mapping[str, str], target: str
     explicit = dict(columns) | ({target: target} if target not in COLUMNS and target in names else {})
     explicit = {c: h for c, h in explicit.items() if c in (*wanted, target)}
     matches = match_columns(names, explicit, file=path, duplicated=sample.duplicated, wanted=wanted)
-    at = {c: names.index(m.header) for c, m in matches.items()}
-    layout = _Layout(names, delimiter, header, {"target" if c == target else c: i for c, i in at.items()})
-    one_run = "run" in at or "n_params" not in at
-    return layout if layout.order and "target" in layout.at and one_run else None
+    at = {"target" if c == target else c: names.index(m.header) for c, m in matches.items()}
+    order = next((c for c in _ORDERS if c in at), "")
+    if (
+        not order or "target" not in at or ("run" not in at and "n_params" in at)
+    ):  # without names, rows of sizes are runs
+        return None
+    needed = {c: i for c, i in at.items() if c not in _ORDERS or c == order}  # what is not needed is not parsed
+    return _Layout(names, delimiter, header, needed, order)
 
 
 def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes]:

@@ -240,7 +240,9 @@ def test_stated_second_derivatives_are_differences_of_the_first(name):
     law = LAWS[name]
     rng = np.random.default_rng(5)
     x = {column: np.exp(rng.uniform(12, 24, 20)) for column in law.inputs}
-    theta = np.array([np.sqrt(c.starts[0] * c.starts[1]) for c in law.coefs]) * np.exp(rng.normal(0, 0.1, (3, len(law.coefs))))
+    theta = np.array([np.sqrt(c.starts[0] * c.starts[1]) for c in law.coefs]) * np.exp(
+        rng.normal(0, 0.1, (3, len(law.coefs)))
+    )
     weights = rng.normal(size=(3, 20))
     stated = law.second(x, theta, weights)
     for k in range(len(law.coefs)):

@@ -99,7 +99,7 @@ def test_each_sample_is_recognised_and_read_to_its_last_losses(name, reference):
     assert read_runs(path, columns=columns, format=kind).equals(runs)
     text = describe_read(runs)
     assert name in text
-    assert "used (" in text
+    assert f"was read as {FORMATS[kind].title}." in text
 
 
 def test_no_other_reference_table_is_taken_for_a_log(reference):
@@ -248,6 +248,16 @@ def test_runs_that_stopped_early_are_left_out_of_final_losses_and_counted(write)
         read_runs(stopped, unfinished=False)
 
 
+def test_a_table_of_runs_can_state_sizes_and_plans(write):
+    logs = [
+        write(f"s:0 tel:11\ns:{end} tel:{loss}\n", f"{run}.log") for run, end, loss in (("a", 100, 4.0), ("b", 50, 5.0))
+    ]
+    meta = write("run,n_params,n_tokens,planned_steps\na,1e6,2e7,100\nb,2e6,4e7,100\n", "runs.csv")
+    runs = read_runs(logs, meta=meta)
+    assert runs[["run", "n_params", "n_tokens", "loss"]].values.tolist() == [["a", 1e6, 2e7, 4.0]]
+    assert dropped(runs)["unfinished"] == 1
+
+
 def test_the_learning_rate_of_a_curve_is_its_peak_and_its_phases_are_said(write):
     text = "run,step,lr,val_loss\n" + "".join(
         f"a,{s},{lr},{5 - s / 100}\n" for s, lr in ((0, 0.0), (10, 1e-3), (20, 2e-3), (30, 1e-3), (40, 1e-4))
@@ -276,6 +286,28 @@ def test_a_history_carries_counters_into_evaluation_rows(write):
     assert (row["run"], row["step"], row["n_tokens"], row["loss"]) == ("lm", 20, 2000, 8.5)
     assert notes(runs, "sparse_rows")
     assert "step is 'trainer/global_step'" in notes(runs, "log_calls")[0]
+
+
+def test_a_panel_of_two_metrics_over_tokens_keeps_them_together(write):
+    header = [
+        "tokens",
+        *(
+            f"lm - {r} - {m}{b}"
+            for r in "ab"
+            for m in ("train/loss", "val/loss", "_step")
+            for b in ("", "__MIN", "__MAX")
+        ),
+    ]
+    rows = [
+        ["1e6", *["5.0"] * 3, *[""] * 3, *["10"] * 3, *["6.0"] * 3, *["6.1"] * 3, *["10"] * 3],
+        ["2e6", *["4.0"] * 3, *["4.5"] * 3, *["20"] * 3, *[""] * 9],
+    ]
+    text = "\n".join(",".join(f'"{c}"' for c in row) for row in [header, *rows])
+    runs = read_runs(write(text, "panel.csv"), final=False).sort_values(["run", "step"])
+    wanted = ["run", "step", "n_tokens", "loss", "train_loss"]
+    assert runs[wanted].values.tolist() == [["lm - a", 20, 2e6, 4.5, 4.0], ["lm - b", 10, 1e6, 6.1, 6.0]]
+    other = read_runs(write("step,a - x,a - y,loss\n1,2,3,4\n", "other.csv"))
+    assert "a - x" in other
 
 
 def test_the_state_of_a_tracked_run_is_said_and_not_judged(write):

@@ -1,0 +1,73 @@
+"""The shape that the three pages of curve analyses share: files, columns, a finding, a chart, a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cache
+import inputs
+import pandas as pd
+import streamlit as st
+
+import scaling
+
+
+def page(title: str, key: str, sample: str, about: str) -> tuple[list[tuple[str, bytes]], pd.DataFrame]:
+    """Heading, uploader, and the table as it stands."""
+    st.title(title)
+    st.write(about)
+    files = inputs.upload(key, sample, "Your own table: CSV, TSV, JSON lines or Parquet")
+    with inputs.sentences():
+        return files, cache.table_of(cache.content_key(files), files)
+
+
+def column(label: str, table: pd.DataFrame, preferred: tuple[str, ...], key: str, help: str) -> str:
+    """A numeric column, the first preferred one that is there by default."""
+    names = [str(c) for c in table if pd.api.types.is_numeric_dtype(table[c])]
+    if not names:
+        st.error("The table has no column of numbers.")
+        st.stop()
+    start = next((names.index(p) for p in preferred if p in names), 0)
+    return st.selectbox(label, names, index=start, key=key, help=help, bind="query-params")
+
+
+def keep(table: pd.DataFrame, key: str, preferred: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Rows to keep, by columns with few values."""
+    few = [str(c) for c in table if 1 < table[c].nunique() <= 12]
+    kept = []
+    with st.expander("Which rows", expanded=False):
+        for name in few:
+            values = sorted(table[name].astype(str).unique())
+            default = preferred.get(name, "all")
+            choice = st.selectbox(
+                name,
+                ["all", *values],
+                index=(["all", *values].index(default) if default in values else 0),
+                key=f"{key}_{name}",
+            )
+            if choice != "all":
+                kept.append((name, choice))
+    return tuple(kept)
+
+
+def show(
+    name: str,
+    files: list[tuple[str, bytes]],
+    options: dict[str, Any],
+    draw: Any,
+    where: tuple[tuple[str, str], ...] = (),
+) -> Any:
+    """Run the analysis and show finding, chart and downloads; returns the result."""
+    with inputs.sentences():
+        result = cache.analyse(name, cache.content_key(files), tuple(sorted(options.items())), files, where)
+    finding = result.finding if not callable(result.finding) else result.finding()
+    st.success(inputs.escape(finding))
+    try:
+        picture = draw(result)
+    except scaling.ScalingError as error:
+        st.info(inputs.escape(error))
+        picture = None
+    if picture is not None:
+        inputs.show_chart(picture, f"{name}_chart", finding)
+    inputs.downloads(name, None, result.to_dict(), picture)
+    return result

@@ -1,0 +1,132 @@
+"""What pages share: quantities typed as people write them, uploads, downloads, sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+import scaling
+from scaling.errors import ScalingError
+from scaling.quantities import parse_quantity
+
+MOST_ROWS = 200_000  # of an uploaded table
+_HERE = Path(__file__).resolve().parent
+DATA = _HERE.parent / "_data" if (_HERE.parent / "_data").is_dir() else _HERE.parent / "data"
+
+
+def escape(text: object) -> str:
+    """Text from a file as it may stand in Markdown: shown as written, never as a link, an image or a formula."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", str(text).replace("\n", " "))
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Errors of the package become a sentence on the page, and the page ends there."""
+    try:
+        yield
+    except ScalingError as error:
+        st.error(escape(error))
+        st.stop()
+
+
+def quantity(label: str, kind: str, key: str, default: str = "", help: str | None = None) -> float | None:
+    """A quantity as people write it; None when left empty. The text stands in the address."""
+    text = st.text_input(label, default, key=key, help=help, bind="query-params")
+    if not text or not text.strip():
+        return None
+    with sentences():
+        return parse_quantity(text, kind, name=label)
+
+
+def seed_input() -> int:
+    """The seed of every random step on the page."""
+    return 0
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """A table whose large numbers are text: the browser rounds integers above 2^53."""
+    shown = table.copy()
+    for column in shown.columns:
+        if pd.api.types.is_float_dtype(shown[column]) and shown[column].abs().max() >= 1e6:
+            shown[column] = [("" if pd.isna(v) else f"{v:.4g}") for v in shown[column]]
+        elif shown[column].dtype == object:
+            shown[column] = shown[column].astype(str)
+    st.dataframe(shown, hide_index=True)
+
+
+def show_chart(chart: alt.TopLevelMixin, key: str, what: str, **options: Any) -> Any:
+    return st.altair_chart(chart, key=key, alt=what, **options)
+
+
+def downloads(
+    key: str, table: pd.DataFrame | None = None, document: Any = None, chart: alt.TopLevelMixin | None = None
+) -> None:
+    """The same numbers as CSV and JSON, the same picture as SVG."""
+    row = st.container(horizontal=True)
+    if table is not None:
+        row.download_button("CSV", table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv")
+    if document is not None:
+        row.download_button(
+            "JSON", json.dumps(document, allow_nan=False), f"{key}.json", "application/json", key=f"{key}_json"
+        )
+    if chart is not None:
+        row.download_button("SVG", lambda: _svg(chart), f"{key}.svg", "image/svg+xml", key=f"{key}_svg")
+
+
+def _svg(chart: alt.TopLevelMixin) -> bytes:
+    import vl_convert
+
+    return vl_convert.vegalite_to_svg(chart.to_dict()).encode()
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def sample(name: str) -> tuple[str, bytes]:
+    """A shipped data file: its name and content."""
+    path = DATA / name
+    return path.name, path.read_bytes()
+
+
+def files_in_use(key: str, default: str) -> list[tuple[str, bytes]]:
+    """Files this visitor uploaded under `key`, else the shipped sample."""
+    return st.session_state.get(f"files_{key}") or [sample(default)]
+
+
+def upload(
+    key: str, default: str, label: str = "Your own logs: CSV, TSV, JSON lines or Parquet, also gzipped"
+) -> list[tuple[str, bytes]]:
+    """An uploader that remembers its files while the visitor walks through the pages."""
+    given = st.file_uploader(label, accept_multiple_files=True, key=f"upload_{key}", max_upload_size=200)
+    if given:
+        st.session_state[f"files_{key}"] = [(f.name, f.getvalue()) for f in given]
+    if f"files_{key}" in st.session_state and st.button("Back to the sample", key=f"back_{key}"):
+        del st.session_state[f"files_{key}"]
+        st.rerun()
+    return files_in_use(key, default)
+
+
+def current_runs(final: bool = True) -> pd.DataFrame:
+    """The runs every page works on: uploaded or sample, with this visitor's mapping, without the runs they excluded."""
+    import cache
+
+    with sentences():
+        runs = cache.read(files_in_use("runs", "ladder/runs.csv"), dict(st.session_state.get("mapping", {})), final)
+        if len(runs) > MOST_ROWS:
+            raise scaling.RunsError(
+                f"the log has {len(runs):,} rows; the app takes {MOST_ROWS:,}. Use the command `scaling` for more."
+            )
+    excluded = st.session_state.get("excluded", set())
+    if excluded:
+        read = runs.attrs
+        runs = runs[~runs["run"].isin(excluded)]
+        runs.attrs = read
+    return runs
