@@ -39,7 +39,7 @@ _HOME = {
     "scaling.curves.double_descent": ["DoubleDescent", "double_descent"],
     "scaling.curves.emergence": ["Emergence", "emergence"],
     "scaling.curves.grokking": ["Grokking", "grokking"],
-    "scaling.uncertainty": ["Interval", "bootstrap", "draws", "interval"],
+    "scaling.uncertainty": ["Interval", "bca", "bootstrap", "draws", "interval", "jackknife", "profile"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("charts",)  # offered as scaling.charts

@@ -126,12 +126,17 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
         raise ScalingError(f"{str(path)!r}: a chart is written as .svg, .png or .html.")
 
 
+def script_json(document: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(document).replace("<", "\\u003c")
+
+
 def _page(spec: dict[str, Any], library: str) -> str:
     """One HTML file that opens offline. No text of the specification can end its script: every < is written as an escape."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>scaling</title></head><body><div id="chart"></div>\n'
         f'<script type="module">{library}</script>\n'
-        f'<script type="module">window.vegaEmbed("#chart", {json.dumps(spec).replace("<", chr(92) + "u003c")}, '
+        f'<script type="module">window.vegaEmbed("#chart", {script_json(spec)}, '
         '{actions: false, renderer: "svg"});</script>\n</body></html>\n'
     )
 

@@ -119,7 +119,7 @@ fit_options = _options(
     click.option("--objective", default="hoffmann", show_default=True, type=click.Choice(OBJECTIVES), help="What is minimised."),
     click.option("--fix", "fixed", multiple=True, metavar="COEF=VALUE", help="Hold a coefficient at a value; repeatable."),
     click.option("--resamples", default=RESAMPLES, show_default=True, type=click.IntRange(0, MOST_RESAMPLES), help="Bootstrap resamples; 0 takes the sandwich interval instead."),
-    click.option("--resample", "kind", default="cases", show_default=True, type=click.Choice(["cases", "clusters"]), help="Draw runs, or all rows of one cluster together."),
+    click.option("--resample", "kind", default="cases", show_default=True, type=click.Choice(["cases", "clusters", "strata", "wild"]), help="Draw runs; whole clusters; runs within budgets; or keep the design and change signs of residuals."),
     click.option("--clusters", default="run", show_default=True, metavar="COLUMN", help="Column that names the clusters."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step."),
 )  # fmt: skip
@@ -715,6 +715,44 @@ def refit(
     if report.n_failed:
         _warn(f"{report.n_failed} fits failed: `scaling refit --store {options['store']} --status` counts them.")
     return EXIT_PARTIAL if report.n_failed else 0
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="RUNS...")
+@click.option(
+    "--law",
+    "laws",
+    multiple=True,
+    default=("chinchilla",),
+    show_default=True,
+    metavar="NAME",
+    help="Which law; repeatable.",
+)
+@click.option("--flops", metavar="X", help="Also plan for this budget.")
+@runs_options
+@fit_options
+@click.option("--out", required=True, metavar="FILE", help="The .html file to write.")
+def report(
+    runs: tuple[str, ...], laws: tuple[str, ...], flops: str | None, objective: str, fixed: tuple[str, ...], resamples: int,
+    kind: str, clusters: str, seed: int, out: str, **reading: Any,
+) -> None:  # fmt: skip
+    """Fits, charts and a plan as one HTML file that opens offline."""
+    if Path(out).suffix.lower() != ".html":
+        raise click.UsageError(f"--out {out!r}: a report is written as .html.")
+    _chart_path(out)
+    from scaling.laws import get
+    from scaling.logs import describe_read
+    from scaling.planning import plan as make_plan
+    from scaling.report import report as write_report
+
+    chosen = [get(name) for name in dict.fromkeys(laws)]
+    needed = list(dict.fromkeys(c for law in chosen for c in law.inputs))
+    table = _read(runs, **reading, target=chosen[0].target, required=needed)
+    values = _fixed(fixed)
+    results = [_fit(law.name, table, (), objective, values, resamples, kind, clusters, seed) for law in chosen]
+    plans = [make_plan(results[0], flops=flops)] if flops else []
+    _write(out, write_report(results, plans=plans, read=describe_read(table)))
+    click.echo(f"{out} written")
 
 
 @main.command()

@@ -131,6 +131,10 @@ class FitResult:
         elif problem is not None:
             problem = problem.take(np.array([index]))
         per_row = {name: getattr(self, name)[index] for name in PER_ROW}
+        if (
+            grouped and problem is not None and np.size(per_row["delta"]) > 1
+        ):  # a bend for each run: those of padding go
+            per_row["delta"] = per_row["delta"][: problem.n_points]
         domain = domain_of(runs, self.law) if grouped and runs is not None else self.domain
         return replace(
             self,

@@ -9,7 +9,7 @@ from scaling.fitting import OBJECTIVES, AbsoluteError, Huber, Squared, fit, load
 from scaling.fitting.covariance import classical
 from scaling.laws.chinchilla import CHINCHILLA
 from scaling.laws.law import Coef, Law
-from scaling.uncertainty import bootstrap
+from scaling.uncertainty import bootstrap, interval
 
 TRUTH = np.array([1.7, 400.0, 900.0, 0.34, 0.31])
 
@@ -260,3 +260,11 @@ def test_what_is_not_a_fit_is_refused_with_the_files_name(tmp_path, text):
     path.write_text(text)
     with pytest.raises(FitError, match=r"broken\.json"):
         load_fit(path)
+
+
+def test_a_group_shorter_than_its_batch_can_be_taken_out_and_analysed():
+    runs = pd.concat([ladder(0.003, 0).assign(g="long"), ladder(0.003, 1).iloc[:30].assign(g="short")])
+    alone = fit(CHINCHILLA, runs[runs["g"] == "short"], "robust")
+    taken = fit(CHINCHILLA, runs, "robust", by="g")[1]
+    ours, theirs = (interval(r, "a") for r in (taken, alone))
+    np.testing.assert_allclose([ours.low, ours.high], [theirs.low, theirs.high], rtol=1e-4)
