@@ -27,13 +27,14 @@ ALLOWED = {
     "curves": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
     "planning": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "hardware", "quantities"},
     "capability": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities", "curves"},
+    "design": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
     "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
     "charts": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "planning", "compute", "quantities", "approaches",
         "selection", "curves", "capability", "simulation",
     },
 }  # fmt: skip
-DOORS = {"__init__", "__main__", "cli", "report"}
+DOORS = {"__init__", "__main__", "cli", "commands", "report"}
 
 
 def layers_imported(path: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""One file for each command of `scaling`: thin over the library, heavy imports inside the functions."""
