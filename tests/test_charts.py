@@ -11,7 +11,7 @@ import pytest
 
 import scaling
 from scaling import charts
-from scaling.errors import FitError, ScalingError
+from scaling.errors import FitError, RunsError, ScalingError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -84,8 +84,8 @@ def test_names_from_logs_are_inert_in_every_format(result, tmp_path):
 
 
 def test_ticks_are_few_and_plain():
-    assert charts._axis([1e6, 1e8]).values == [1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8]
-    assert charts._axis([1e6, 1e12]).values == [10.0**k for k in range(6, 13)]
+    assert charts.axes.log_axis([1e6, 1e8]).values == [1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8]
+    assert charts.axes.log_axis([1e6, 1e12]).values == [10.0**k for k in range(6, 13)]
 
 
 def test_what_cannot_be_drawn_is_said(result, tmp_path):
@@ -115,3 +115,42 @@ def test_every_analysis_has_its_picture(tmp_path):
         assert isinstance(picture, alt.TopLevelMixin)
         charts.save(picture, tmp_path / f"{name}.svg")
         assert (tmp_path / f"{name}.svg").stat().st_size > 4000
+
+
+def test_runs_lie_on_the_plane_of_sizes_and_tokens_with_lines_of_equal_compute(result):
+    chart = charts.runs_chart(result.point.runs)
+    lines, points = (layer.data for layer in chart.layer)
+    assert len(points) == 38
+    assert np.allclose(6 * lines["n_params"] * lines["n_tokens"], lines["flops"])
+    with pytest.raises(RunsError, match="no n_tokens"):
+        charts.runs_chart(result.point.runs.drop(columns="n_tokens"))
+
+
+def test_a_long_log_is_thinned_and_keeps_its_ends():
+    step = np.arange(1, 50_001.0)
+    rows = pd.DataFrame(
+        {"run": np.repeat(["a", "b"], 50_000), "step": np.tile(step, 2), "loss": np.tile(3 * step**-0.1, 2)}
+    )
+    drawn = charts.training_curves(rows).data
+    assert len(drawn) <= charts.MOST_MARKS
+    assert (drawn.groupby("run")["step"].agg(["min", "max"]) == [1, 50_000]).all(axis=None)
+
+
+def test_residuals_and_exponents_of_a_fit_are_drawn(result):
+    zero, marks_of = charts.residual_chart(result).layer
+    assert np.allclose(marks_of.data["residual"], result.point.run_table()["residual"])
+    cloud, best = charts.exponents_chart(result).layer
+    assert len(cloud.data) == int(result.converged.sum())
+    assert best.data["x"][0] == result.point.theta[result.law.coef_names.index("alpha")]
+    with pytest.raises(FitError, match="resamples"):
+        charts.exponents_chart(result.point)
+
+
+def test_contours_are_of_equal_loss_and_the_optimum_touches_its_own():
+    law = scaling.published("besiroglu2024")
+    lines, _, budget, best = (layer.data for layer in charts.contour_chart(law, 1e24).layer)
+    loss = law.predict({"n_params": lines["n_params"].to_numpy(), "n_tokens": lines["n_tokens"].to_numpy()})
+    assert np.allclose(loss, lines["level"].astype(float), atol=1e-3)
+    on_line = law.predict({"n_params": budget["n_params"].to_numpy(), "n_tokens": budget["n_tokens"].to_numpy()})
+    assert best["loss"][0] <= on_line.min() + 1e-9
+    assert np.allclose(6 * budget["n_params"] * budget["n_tokens"], 1e24)

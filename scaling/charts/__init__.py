@@ -1,0 +1,14 @@
+"""Altair charts from results and tables: the same picture in a notebook, a report and the app."""
+
+from scaling.charts.analyses import compare_chart, isoflop_chart
+from scaling.charts.axes import MOST_MARKS
+from scaling.charts.curves import descent_chart, emergence_chart, grokking_chart
+from scaling.charts.files import save, script_json
+from scaling.charts.fits import exponents_chart, fit_chart, residual_chart
+from scaling.charts.plans import contour_chart, frontier
+from scaling.charts.runs import runs_chart, training_curves
+
+__all__ = [
+    "MOST_MARKS", "compare_chart", "contour_chart", "descent_chart", "emergence_chart", "exponents_chart", "fit_chart",
+    "frontier", "grokking_chart", "isoflop_chart", "residual_chart", "runs_chart", "save", "script_json", "training_curves",
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""Double descent, emergence and grokking in pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from scaling.charts.axes import INK, MUTED, OPTIMUM, POINTS, TITLES, ends_of, headline, log_axis, log_scale
+from scaling.errors import ScalingError
+
+if TYPE_CHECKING:
+    from scaling.curves.double_descent import DoubleDescent
+    from scaling.curves.emergence import Emergence
+    from scaling.curves.grokking import Grokking
+
+
+def descent_chart(result: DoubleDescent) -> alt.TopLevelMixin:
+    """Test error along the axis, the fitted curve, the peak, and the interpolation threshold where it is known."""
+    points = result.points.rename(columns={result.axis: "x", result.value: "y"})
+    columns = {"axis": "x", "value": "y"}
+    points = points.rename(columns={k: v for k, v in columns.items() if k in points})
+    grid = np.geomspace(points["x"].min(), points["x"].max(), POINTS)
+    curve = pd.DataFrame({"x": grid, "y": result.expected(grid)})
+    x = alt.X("x:Q", title=result.axis, scale=log_scale(grid), axis=log_axis(grid))
+    y = alt.Y("y:Q", title=result.value, scale=log_scale(points["y"]), axis=alt.Axis(grid=False))
+    layers = [
+        alt.Chart(points)
+        .mark_rule(color=MUTED)
+        .encode(x=x, y=alt.Y("low:Q", scale=log_scale(points["y"]), title=result.value), y2="high:Q"),
+        alt.Chart(points).mark_circle(color=MUTED, size=45, opacity=1).encode(x=x, y=y),
+        alt.Chart(curve).mark_line(color=INK, clip=True).encode(x=x, y=y),
+    ]
+    marks = [(result.peak_at, "peak")] if result.found else []
+    if np.isfinite(result.threshold):
+        marks.append((result.threshold, "training set fitted"))
+    if marks:
+        frame = pd.DataFrame(marks, columns=["x", "what"])
+        layers.append(alt.Chart(frame).mark_rule(color=OPTIMUM, strokeDash=[4, 4]).encode(x=x))
+        layers.append(alt.Chart(frame).mark_text(align="left", dx=4, y=10, color=OPTIMUM).encode(x=x, text="what"))
+    return alt.layer(*layers).properties(
+        width=560,
+        height=340,
+        title=headline(result.finding, f"{len(points)} points; bars are intervals at {result.level:.0%}"),
+    )
+
+
+def emergence_chart(result: Emergence) -> alt.TopLevelMixin:
+    """Scores with binomial intervals against scale, the best curve, and the band that the scores allow."""
+    points = result.points.rename(columns={result.x: "x", result.score: "y"})
+    values = points["x"].to_numpy(float)
+    grid = (
+        np.geomspace(values.min(), values.max(), POINTS)
+        if result.log_x
+        else np.linspace(values.min(), values.max(), POINTS)
+    )
+    curve = pd.DataFrame({"x": grid, "y": result.expected(grid)})
+    scale_x = log_scale(values) if result.log_x else alt.Scale(zero=False)
+    axis_x = log_axis(values, powers=result.x == "flops") if result.log_x else alt.Axis(grid=False)
+    x = alt.X("x:Q", title=TITLES.get(result.x, result.x), scale=scale_x, axis=axis_x)
+    y = alt.Y("y:Q", title=f"{result.score} (share of items)", scale=alt.Scale(domain=[0, 1]))
+    chart = alt.layer(
+        alt.Chart(points).mark_rule(color=MUTED).encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q"),
+        alt.Chart(points).mark_circle(color=MUTED, size=45, opacity=1).encode(x=x, y=y),
+        alt.Chart(curve).mark_line(color=INK).encode(x=x, y=y),
+    )
+    return chart.properties(
+        width=560,
+        height=340,
+        title=headline(result.finding, f"{len(points)} scores; bars are intervals at {result.level:.0%}"),
+    )
+
+
+def grokking_chart(result: Grokking) -> alt.TopLevelMixin:
+    """Step of generalisation against step of memorisation, run by run; triangles had not generalised when the run ended."""
+    runs = result.runs[result.runs["memorised"].notna()].copy()
+    if runs.empty:
+        raise ScalingError("no run memorised its training set, so there is no delay to draw.")
+    runs["ended"] = runs["generalised"].isna()
+    runs["y"] = runs["generalised"].fillna(runs["last_step"])
+    runs["memorised"] = runs["memorised"].clip(lower=1)
+    spread = np.concatenate([runs["memorised"], runs["y"]])
+    scale, axis = log_scale(spread), log_axis(spread)
+    ends = list(ends_of(spread))
+    x = alt.X("memorised:Q", title="step of memorisation", scale=scale, axis=axis)
+    y = alt.Y("y:Q", title="step of generalisation", scale=scale, axis=axis)
+    diagonal = pd.DataFrame({"memorised": ends, "y": ends})
+    chart = alt.layer(
+        alt.Chart(diagonal).mark_line(color="#888888", strokeDash=[4, 4]).encode(x=x, y=y),
+        alt.Chart(runs[["memorised", "y", "ended", "status"]]).mark_point(filled=True, size=60).encode(
+            x=x, y=y, color=alt.Color("status:N", title="", scale=alt.Scale(scheme="tableau10")),
+            shape=alt.Shape("ended:N", title="run ended first", scale=alt.Scale(range=["circle", "triangle-up"])),
+        ),
+    )  # fmt: skip
+    return chart.properties(
+        width=420,
+        height=420,
+        title=headline(result.finding, f"{len(runs)} runs; on the dashed line both come together"),
+    )

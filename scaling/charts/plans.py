@@ -1,0 +1,112 @@
+"""From a law to a plan in pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from scaling.allocation import Allocation, allocate
+from scaling.charts.axes import INK, MUTED, OPTIMUM, POINTS, TITLES, log_axis, log_scale
+from scaling.compute import DENSE, Accounting
+from scaling.fitting.result import FitResult
+from scaling.quantities import format_quantity
+
+
+def frontier(best: Allocation, result: FitResult | None = None, level: float = 0.8) -> alt.TopLevelMixin:
+    """Best model size and tokens against compute, with bands; the runs' range of compute is shaded when `result` is given."""
+    table = best.table(level)
+    parts = []
+    for name in ("n_params", "n_tokens"):
+        x = alt.X(
+            "flops:Q",
+            title=TITLES["flops"],
+            scale=log_scale(table["flops"]),
+            axis=log_axis(table["flops"], powers=True),
+        )
+        scale, axis = log_scale(table[[name, f"{name}_low", f"{name}_high"]].to_numpy()), log_axis(table[name])
+        base = alt.Chart(table).encode(x=x)
+        layers: list[Any] = []
+        domain = None if result is None else result.domain.get("flops")
+        if domain is not None:
+            span = pd.DataFrame(
+                {"low": [max(domain[0], table["flops"].min())], "high": [min(domain[1], table["flops"].max())]}
+            )
+            if span["low"][0] < span["high"][0]:
+                layers.append(
+                    alt.Chart(span)
+                    .mark_rect(color="#888888", opacity=0.12)
+                    .encode(x=alt.X("low:Q", scale=log_scale(table["flops"])), x2="high:Q")
+                )
+        if table[f"{name}_low"].notna().any():
+            layers.append(
+                base.mark_area(color=OPTIMUM, opacity=0.18).encode(
+                    y=alt.Y(f"{name}_low:Q", scale=scale), y2=f"{name}_high:Q"
+                )
+            )
+        layers.append(
+            base.mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(
+                y=alt.Y(f"{name}:Q", title=TITLES[name], scale=scale, axis=axis)
+            )
+        )
+        layers.append(
+            base.mark_point(color=OPTIMUM, shape="diamond", filled=True, size=60).encode(
+                y=alt.Y(f"{name}:Q", scale=scale), tooltip=["flops", name, f"{name}_low", f"{name}_high"]
+            )
+        )
+        parts.append(alt.layer(*layers).properties(width=300, height=240))
+    last = table.iloc[-1]
+    title = f"At {last['flops']:.3g} FLOPs: {format_quantity(last['n_params'])} parameters, {format_quantity(last['n_tokens'])} tokens"
+    return alt.hconcat(*parts).properties(
+        title=alt.Title(
+            title, subtitle=f"{best.law.equation}; bands of {level:.0%}", anchor="start", subtitleColor=MUTED
+        )
+    )
+
+
+def contour_chart(fitted: Any, flops: float, compute: Accounting = DENSE, unit: str = "nats") -> alt.TopLevelMixin:
+    """Lines of equal loss over model size and tokens, the line of the budget, and the best point on it.
+
+    fitted : anything with a law of n_params and n_tokens and one set of coefficients. flops : the budget. unit : of the loss.
+    """
+    law, theta = fitted.law, np.asarray(getattr(fitted, "point", fitted).theta)
+    best = allocate(getattr(fitted, "point", fitted), flops, compute=compute)
+    n0, d0, loss0 = (float(np.squeeze(v)) for v in (best.n_params, best.n_tokens, best.loss))
+    n, d = n0 * np.geomspace(1 / 30, 30, POINTS), d0 * np.geomspace(1 / 1000, 1000, 4 * POINTS)
+    surface = law.predict({"n_params": np.repeat(n, len(d)), "n_tokens": np.tile(d, len(n))}, theta).reshape(
+        len(n), len(d)
+    )
+    levels = np.unique(
+        np.append(
+            loss0,
+            loss0
+            + (loss0 - float(law.predict({"n_params": np.array([1e30]), "n_tokens": np.array([1e30])}, theta)[0]))
+            * np.array([-0.3, -0.15, 0.2, 0.5, 1.0]),
+        )
+    )
+    lines = []
+    for level in levels:
+        # loss falls with tokens at every size, so that each size crosses a level once at most
+        at = [np.interp(-level, -row, np.log(d), left=np.nan, right=np.nan) for row in surface]
+        lines.append(pd.DataFrame({"n_params": n, "n_tokens": np.exp(at), "level": f"{level:.3f}"}))
+    window = (d0 / 30, d0 * 30)
+    line = pd.concat(lines).dropna().query("n_tokens > @window[0] and n_tokens < @window[1]")
+    budget = pd.DataFrame({"n_params": n, "n_tokens": compute.n_tokens(n, flops)}).query(
+        "n_tokens > @window[0] and n_tokens < @window[1]"
+    )
+    sx, sy = log_scale(n), log_scale(window)
+    x = alt.X("n_params:Q", title=TITLES["n_params"], scale=sx, axis=log_axis(n))
+    y = alt.Y("n_tokens:Q", title=TITLES["n_tokens"], scale=sy, axis=log_axis(window))
+    ends = line.sort_values("n_params").groupby("level", as_index=False).last()
+    point = pd.DataFrame({"n_params": [n0], "n_tokens": [d0], "loss": [loss0]})
+    return alt.layer(
+        alt.Chart(line).mark_line(color=INK, opacity=0.8).encode(x=x, y=y, detail="level:N"),
+        alt.Chart(ends).mark_text(align="right", dx=-4, dy=-10, color=INK).encode(x=x, y=y, text="level:N"),
+        alt.Chart(budget).mark_line(color=MUTED, strokeDash=[6, 4]).encode(x=x, y=y),
+        alt.Chart(point).mark_point(shape="diamond", filled=True, size=110, color=OPTIMUM).encode(x=x, y=y, tooltip=["n_params", "n_tokens", "loss"]),
+    ).properties(
+        width=420, height=340,
+        title=alt.Title(f"The lowest loss on the budget of {flops:.3g} FLOPs is {loss0:.3f} {unit}", subtitle="lines of equal loss; dashed: every way to spend the budget", anchor="start", subtitleColor=MUTED),
+    )  # fmt: skip
