@@ -56,6 +56,36 @@ def _fit(key: str, law: str, objective: str, resamples: int, _runs: pd.DataFrame
     return scaling.bootstrap(result, resamples) if resamples and bool(result.converged) else result
 
 
+def fit_groups(law: str, runs: pd.DataFrame, objective: str, by: str) -> Any:
+    """One fit for each value of a column, in one batch."""
+    return _fit_groups(runs_key(runs), law, objective, by, runs)
+
+
+@st.cache_resource(scope="session", max_entries=8, show_spinner="Fitting each group")
+def _fit_groups(key: str, law: str, objective: str, by: str, _runs: pd.DataFrame) -> Any:
+    return scaling.fit(law, _runs, objective, by=[by])
+
+
+def compare(laws: list[str], runs: pd.DataFrame, objective: str) -> Any:
+    """Laws ranked by how well they predict the largest scales."""
+    return _compare(runs_key(runs), tuple(laws), objective, runs)
+
+
+@st.cache_resource(scope="session", max_entries=8, show_spinner="Comparing on held-out scales")
+def _compare(key: str, laws: tuple[str, ...], objective: str, _runs: pd.DataFrame) -> Any:
+    return scaling.compare(list(laws), _runs, objective, n_resamples=100)
+
+
+def isoflop(runs: pd.DataFrame) -> Any:
+    """The best size of each budget."""
+    return _isoflop(runs_key(runs), runs)
+
+
+@st.cache_resource(scope="session", max_entries=8, show_spinner="Reading off the budgets")
+def _isoflop(key: str, _runs: pd.DataFrame) -> Any:
+    return scaling.isoflop(_runs, n_resamples=200)
+
+
 @st.cache_resource(scope="session", max_entries=16, show_spinner="Analysing")
 def analyse(
     name: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,23 +46,33 @@ def quantity(label: str, kind: str, key: str, default: str = "", help: str | Non
         return parse_quantity(text, kind, name=label)
 
 
-def seed_input() -> int:
-    """The seed of every random step on the page."""
-    return 0
-
-
 def show_table(table: pd.DataFrame) -> None:
     """A table whose large numbers are text: the browser rounds integers above 2^53."""
     shown = table.copy()
     for column in shown.columns:
-        if pd.api.types.is_float_dtype(shown[column]) and shown[column].abs().max() >= 1e6:
-            shown[column] = [("" if pd.isna(v) else f"{v:.4g}") for v in shown[column]]
+        if pd.api.types.is_float_dtype(shown[column]) and shown[column].abs().max() >= 1e4:
+            counted = str(column).startswith(("n_params", "n_tokens", "tokens_per_param"))
+            write = (lambda v: scaling.format_quantity(v, digits=4)) if counted else "{:.4g}".format
+            shown[column] = ["" if pd.isna(v) else write(v) for v in shown[column]]
         elif shown[column].dtype == object:
             shown[column] = shown[column].astype(str)
     st.dataframe(shown, hide_index=True)
 
 
 def show_chart(chart: alt.TopLevelMixin, key: str, what: str, **options: Any) -> Any:
+    """A chart with its title as text above it, where it wraps on a narrow window; parts side by side stack there."""
+    chart = chart.copy(deep=False)
+    title = chart.title
+    if isinstance(title, alt.Title):
+        text, subtitle = (" ".join(t) if isinstance(t, list) else t for t in (title.text, title.subtitle))
+        st.markdown(f"**{escape(text)}**")
+        if isinstance(subtitle, str):
+            st.caption(escape(subtitle))
+        chart.title = alt.Undefined
+    if isinstance(chart, alt.HConcatChart):
+        for i, (column, part) in enumerate(zip(st.columns(len(chart.hconcat)), chart.hconcat, strict=True)):
+            column.altair_chart(part, key=f"{key}_{i}", alt=what)
+        return None
     return st.altair_chart(chart, key=key, alt=what, **options)
 
 
@@ -124,9 +134,19 @@ def current_runs(final: bool = True) -> pd.DataFrame:
             raise scaling.RunsError(
                 f"the log has {len(runs):,} rows; the app takes {MOST_ROWS:,}. Use the command `scaling` for more."
             )
-    excluded = st.session_state.get("excluded", set())
-    if excluded:
+    if excluded():
         read = runs.attrs
-        runs = runs[~runs["run"].isin(excluded)]
+        runs = runs[~runs["run"].isin(excluded())]
         runs.attrs = read
     return runs
+
+
+def excluded() -> set[str]:
+    """Names of the runs this visitor leaves out."""
+    return st.session_state.get("excluded", set())
+
+
+def exclude(names: Iterable[str]) -> None:
+    """Leave these runs out from now on, beside those left out before; none: take all back."""
+    new = set(names)
+    st.session_state["excluded"] = excluded() | new if new else set()

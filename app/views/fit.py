@@ -3,12 +3,15 @@
 import altair as alt
 import cache
 import inputs
+import pandas as pd
 import streamlit as st
 
 import scaling
 from scaling import charts
 from scaling.fitting import OBJECTIVES
 from scaling.laws import LAWS
+from scaling.logs import COLUMNS, describe_read
+from scaling.report import report
 
 st.title("Fit")
 runs = inputs.current_runs()
@@ -16,14 +19,14 @@ able = [n for n, law in LAWS.items() if law.target == "loss" and set(law.inputs)
 if not able:
     st.warning("No law fits these columns: map n_params, n_tokens or flops on the page Runs.")
     st.stop()
-one, two, three = st.columns([3, 1, 1])
+one, two, three, four = st.columns([3, 1, 1, 1])
 chosen = one.multiselect(
     "Laws",
     able,
     default=[n for n in ("chinchilla",) if n in able] or able[:1],
     key="laws",
     bind="query-params",
-    help="The first is drawn; all are compared.",
+    help="The first is drawn; all are compared. Each law with its formula is on the page Library.",
 )
 objective = two.selectbox(
     "Objective",
@@ -40,14 +43,39 @@ resamples = three.select_slider(
     bind="query-params",
     help="Refits on resampled runs; intervals come from them.",
 )
+groupable = [str(c) for c in runs if c not in COLUMNS and 2 <= runs[c].nunique() <= 50]
+NONE = "none"
+by = four.selectbox(
+    "Groups", [NONE, *groupable], key="by", bind="query-params", help="Fit each group of runs that share a value."
+)
 if not chosen:
     st.info("Choose a law.")
     st.stop()
+if by != NONE:
+    with inputs.sentences():
+        groups = cache.fit_groups(chosen[0], runs, objective, by)
+    inputs.show_table(groups.fit_table())
+    names = list(dict.fromkeys(runs[by].astype(str)))
+    group = st.selectbox("Group shown below", names, key="group", bind="query-params")
+    read = runs.attrs
+    runs = runs[runs[by].astype(str) == group]
+    runs.attrs = read
 with inputs.sentences():
     results = {name: cache.fit(name, runs, objective, resamples) for name in chosen}
 first = results[chosen[0]]
+drawn = None
 with inputs.sentences():
-    inputs.show_chart(charts.fit_chart(first), "fit_chart", "Runs and the fitted law")
+    drawn = charts.fit_chart(first)
+left, right = st.columns([3, 2])
+with left:
+    inputs.show_chart(drawn, "fit_chart", "Runs and the fitted law")
+with right:
+    try:
+        cloud = charts.exponents_chart(first)
+    except scaling.FitError:  # a law with one exponent, or no resamples: nothing to show
+        pass
+    else:
+        inputs.show_chart(cloud, "cloud", "Exponents over the resamples, one point for each")
 for name, result in results.items():
     st.subheader(LAWS[name].title)
     st.latex(LAWS[name].latex)
@@ -56,48 +84,62 @@ for name, result in results.items():
     st.write(f"{point.status}: {inputs.escape(point.message)}")
     for warning in point.warnings:
         st.warning(inputs.escape(warning.message))
-    inputs.downloads(f"fit_{name}", result.coef_table(), result.to_dict())
+    inputs.downloads(f"fit_{name}", result.coef_table(), result.to_dict(), drawn if name == chosen[0] else None)
+st.download_button(
+    "Report (HTML)",
+    lambda: report(list(results.values()), read=describe_read(runs)),
+    "report.html",
+    "text/html",
+    key="report",
+    help="Fits, charts and what was read, in one file that opens offline.",
+)
 
 st.subheader("Residuals")
+st.caption("Click a run to see it and to leave it out.")
+picking = alt.selection_point(name="picked", fields=["run"])
+event = inputs.show_chart(
+    charts.residual_chart(first, picking), "residuals", "Residual of each run against compute", on_select="rerun"
+)
 table = first.run_table()
-x = "flops" if "flops" in table else first.law.inputs[0]
-frame = table[["run", x, "predicted", "residual"]].iloc[: charts.MOST_MARKS]
-select = alt.selection_point(name="picked", fields=["run"])
-residuals = (
-    alt.Chart(frame)
-    .mark_circle(size=70)
-    .encode(
-        x=alt.X(f"{x}:Q", title=charts.TITLES.get(x, x), scale=charts._log(frame[x]), axis=charts._axis(frame[x], powers=x == "flops")),
-        y=alt.Y("residual:Q", title="residual of log loss"), opacity=alt.condition(select, alt.value(1.0), alt.value(0.3)),
-        tooltip=["run", x, "residual"],
-    )
-    .add_params(select)
-    .properties(height=260, title="Click a run to see it and to leave it out")
-)  # fmt: skip
-event = inputs.show_chart(residuals, "residuals", "Residual of each run against compute", on_select="rerun")
-picked = [p["run"] for p in (event.get("selection", {}).get("picked", []) if event else []) if "run" in p]
-if picked:
-    inputs.show_table(table[table["run"].isin(picked)])
+picked = [str(p["run"]) for p in (event.get("selection", {}).get("picked", []) if event else []) if "run" in p]
+typed = st.multiselect(
+    "Runs to leave out",
+    table.loc[table["residual"].abs().sort_values(ascending=False).index, "run"].astype(str).tolist(),
+    key="leave_out",
+    help="The same by keyboard; the farthest from the law come first.",
+)
+if picked or typed:
+    marked = dict.fromkeys([*picked, *typed])
+    inputs.show_table(table[table["run"].astype(str).isin(marked)])
     if st.button("Leave out and refit", key="exclude"):
-        st.session_state["excluded"] = set(st.session_state.get("excluded", set())) | set(picked)
+        inputs.exclude(marked)
         st.rerun()
-if st.session_state.get("excluded") and st.button("Take excluded runs back", key="include"):
-    st.session_state["excluded"] = set()
-    st.rerun()
+if inputs.excluded():
+    st.info(f"{len(inputs.excluded())} runs are left out by you.")
+    if st.button("Take excluded runs back", key="include"):
+        inputs.exclude(())
+        st.rerun()
 
 if len(chosen) > 1:
     st.subheader("Which law extrapolates best?")
-    with inputs.sentences(), st.spinner("Comparing"):
-        compared = scaling.compare(chosen, runs, objective, n_resamples=100)
+    with inputs.sentences():
+        compared = cache.compare(chosen, runs, objective)
     st.write(inputs.escape(compared.finding))
-    inputs.show_chart(charts.compare_chart(compared), "compare_chart", "Held-out error of each law")
-    inputs.show_table(compared.table().reset_index())
+    picture = charts.compare_chart(compared)
+    inputs.show_chart(picture, "compare_chart", "Held-out error of each law")
+    ranked = compared.table().reset_index()
+    inputs.show_table(ranked)
+    st.caption("Held-out largest scales, cutoff by cutoff:")
+    inputs.show_table(pd.DataFrame(compared.cutoff_table().reset_index()))
+    inputs.downloads("compare", ranked, compared.to_dict(), picture)
 if {"n_params", "flops"} <= set(runs):
     st.subheader("isoFLOP profiles")
     try:
-        profiles = scaling.isoflop(runs, n_resamples=200)
+        profiles = cache.isoflop(runs)
     except scaling.ScalingError as error:
         st.info(inputs.escape(error))
     else:
-        inputs.show_chart(charts.isoflop_chart(profiles), "isoflop_chart", "Best size and tokens of each budget")
+        picture = charts.isoflop_chart(profiles)
+        inputs.show_chart(picture, "isoflop_chart", "Best size and tokens of each budget")
         inputs.show_table(profiles.budget_table())
+        inputs.downloads("isoflop", profiles.budget_table(), profiles.to_dict(), picture)

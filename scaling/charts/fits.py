@@ -96,6 +96,8 @@ def exponents_chart(result: FitResult) -> alt.TopLevelMixin:
     i, j = (result.law.coef_names.index(n) for n in names)
     theta = result.theta[result.converged][:MOST_MARKS]
     cloud = pd.DataFrame({"x": theta[:, i], "y": theta[:, j]})
+    if np.ptp(theta[:, [i, j]], axis=0).min() <= 1e-9:
+        raise FitError("all resamples give the same exponents: there is no cloud to draw.")
     best = pd.DataFrame({"x": [result.point.theta[i]], "y": [result.point.theta[j]]})
     rho = float(np.corrcoef(cloud["x"], cloud["y"])[0, 1])
     middle = cloud.quantile([0.005, 0.995])

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from urllib.error import URLError
+from pathlib import Path
 
 import pytest
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars"]  # fmt: skip
-PAGES = ("Start", "Runs", "Fit", "Plan", "Double descent", "Emergence", "Grokking", "Batch", "Library")
+sys.path.insert(0, str(Path(__file__).parent))
+from browser import CHROMIUM, FLAGS, OUTSIDE, PAGES, go, serving, settle
+
 HOSTILE = "<img src=http://203.0.113.7/x.png onerror=alert(1)> ![y](http://203.0.113.7/y.png)"
 pytestmark = pytest.mark.browser
 
@@ -26,31 +19,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """A running app on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "scaling", "app", "--port", str(port), "--no-browser"],
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    try:
-        for _ in range(120):
-            if server.poll() is not None:
-                pytest.fail(f"the app ended: {log.read_text()}")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
-                    if answer.read() == b"ok":
-                        break
-            except (URLError, OSError):
-                time.sleep(0.25)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(10)
+    with serving(tmp_path_factory.mktemp("server") / "log.txt") as (where, _):
+        yield where
 
 
 @pytest.fixture(scope="module")
@@ -75,41 +45,34 @@ def _installed() -> bool:
 
 
 @pytest.fixture
-def page(chromium, address):
-    """A page that at the end has asked nothing of any other machine and reported no error."""
-    context = chromium.new_context(viewport={"width": 1440, "height": 1800}, reduced_motion="reduce", locale="en-US")
-    outside, errors = [], []
-    context.route(
-        re.compile(r"^(?!http://127\.0\.0\.1|ws://127\.0\.0\.1|data:|blob:)"),
-        lambda r: (outside.append(r.request.url), r.abort()),
-    )
-    page = context.new_page()
-    # by link, the framework asks for its own files under the page's path first
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" and "404" not in m.text else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
-    page.goto(address)
-    settle(page)
-    yield page
-    context.close()
+def opened(chromium, address):
+    """Opens pages that at the end have asked nothing of any other machine and reported no error."""
+    contexts, outside, errors = [], [], []
+
+    def open_page(width: int = 1440, height: int = 1800, scheme: str = "light"):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, reduced_motion="reduce", locale="en-US", color_scheme=scheme
+        )
+        contexts.append(context)
+        context.route(OUTSIDE, lambda r: (outside.append(r.request.url), r.abort()))
+        page = context.new_page()
+        # by link, the framework asks for its own files under the page's path first
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" and "404" not in m.text else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.goto(address)
+        settle(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
     assert outside == []
     assert errors == []
 
 
-def settle(page):
-    page.get_by_role("heading", level=1).first.wait_for(timeout=60_000)
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_function(
-        "() => !document.querySelector('[data-stale=true],[data-testid=stSkeleton],[data-testid=stSpinner]')",
-        timeout=60_000,
-    )
-    assert page.get_by_test_id("stException").count() == 0
-
-
-def go(page, title):
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
-    if title != "Start":
-        page.get_by_role("heading", name=title, level=1, exact=True).wait_for(timeout=60_000)
-    settle(page)
+@pytest.fixture
+def page(opened):
+    return opened()
 
 
 def test_every_page_draws(page):
@@ -146,3 +109,30 @@ def test_a_link_shows_the_same_plan(page, address):
     page.goto(f"{address}/plan?sources=besiroglu2024&flops=1e23")
     settle(page)
     page.get_by_test_id("stAlert").filter(has_text="Train 29").wait_for(timeout=30_000)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
+def test_every_page_draws_in_the_dark_and_on_a_telephone(opened, width, scheme):
+    page = opened(width, 1600, scheme)
+    for title in PAGES:
+        go(page, title)
+        # what is drawn stays inside the window; only tables scroll within themselves
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_point_clicked_is_left_out_and_taken_back(page):
+    go(page, "Fit")
+    before = page.get_by_test_id("stMetricValue").count()
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-symbol")).nth(2)
+    chart.scroll_into_view_if_needed()
+    chart.locator(".mark-symbol path").first.click(force=True)
+    button = page.get_by_role("button", name="Leave out and refit")
+    button.wait_for(timeout=30_000)
+    button.click()
+    page.get_by_test_id("stAlert").filter(has_text="1 runs are left out").wait_for(timeout=60_000)
+    settle(page)
+    go(page, "Runs")
+    page.get_by_test_id("stMetricValue").first.get_by_text("37", exact=True).wait_for(timeout=30_000)
+    page.get_by_role("button", name="Take them back").click()
+    page.get_by_test_id("stMetricValue").first.get_by_text("38", exact=True).wait_for(timeout=30_000)
+    assert before == 0
