@@ -71,6 +71,9 @@ def show_chart(chart: alt.TopLevelMixin, key: str, what: str, **options: Any) ->
         chart.title = alt.Undefined
     if isinstance(chart, alt.HConcatChart):
         for i, (column, part) in enumerate(zip(st.columns(len(chart.hconcat)), chart.hconcat, strict=True)):
+            part = part.copy(deep=False)
+            if part.data is alt.Undefined:  # parts of one table leave it to the whole
+                part.data = chart.data
             column.altair_chart(part, key=f"{key}_{i}", alt=what)
         return None
     return st.altair_chart(chart, key=key, alt=what, **options)

@@ -8,17 +8,27 @@ Other laws get a quasi-random cover of the plausible ranges.
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from scaling.fitting.objective import Objective
 from scaling.fitting.problem import Problem
 from scaling.fitting.scale import Coordinates
-from scaling.laws.law import Array
+from scaling.laws.law import Array, Inputs
 
 GRID = {1: 64, 2: 400, 3: 729}  # points over the coefficients that are not linear, by their number
 QUASI_RANDOM = 1024
 N_POLISHED = 6
+N_STATED = 10  # polished of the starts that a law states itself
+
+
+@runtime_checkable
+class StatesStarts(Protocol):
+    """A law with starts of its own, where a cover of ranges would need too many points."""
+
+    def starts_from(self, x: Inputs, y: Array, weights: Array) -> Array:
+        """Candidates (K, P) for one fit to y (n,) with weights (n,); none (0, P) leaves it to the cover of the ranges."""
 
 
 def search(
@@ -32,8 +42,11 @@ def search(
     free = set(coordinates.free)
     linear = [i for i in coordinates.free if law.coefs[i].name in law.linear]
     other = [i for i in coordinates.free if i not in linear]
-    theta = _cover(coordinates, other)
-    if linear:
+    stated = _stated(coordinates, problem)
+    theta = _cover(coordinates, other) if stated is None else stated
+    if stated is not None:
+        pass
+    elif linear:
         theta = _eliminate(coordinates, objective, problem, theta, linear)
     elif free:
         theta = theta[np.isfinite(theta).all(-1)]
@@ -52,9 +65,22 @@ def search(
         value = objective.value(residual, weights, delta)
     value = np.where(np.isfinite(value), value, np.inf)
     u = coordinates.to_working(theta)
-    return _separated(
-        u, value, [coordinates.free.index(i) for i in (other or linear)], n_keep if linear else 4 * n_keep
-    ), len(theta)
+    axes = [coordinates.free.index(i) for i in (other or linear)]
+    if stated is not None:
+        n_keep = N_STATED
+    elif not linear:
+        n_keep = 4 * n_keep
+    return _separated(u, value, axes, n_keep), len(theta)
+
+
+def _stated(coordinates: Coordinates, problem: Problem) -> Array | None:
+    """Starts (K, P) that the law states for a one-row problem; None where it states none, or not with coefficients fixed."""
+    law = coordinates.law
+    if coordinates.fixed or not isinstance(law, StatesStarts):
+        return None
+    with np.errstate(all="ignore"):  # a candidate may overflow; it is then not finite and not chosen
+        theta = law.starts_from(_one(problem.x), _one_array(problem.y), problem.weights[0])
+    return theta if len(theta) else None
 
 
 def _one(x: dict[str, Array]) -> dict[str, Array]:
