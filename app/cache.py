@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tempfile
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -27,18 +29,58 @@ class _Named(io.BytesIO):
         self.name = name
 
 
-def opened(files: list[tuple[str, bytes]]) -> list[_Named]:
-    return [_Named(name, content) for name, content in files]
+LARGE = 32_000_000  # bytes: a longer upload is read from disk, in blocks
 
 
-def read(files: list[tuple[str, bytes]], mapping: dict[str, str], final: bool) -> pd.DataFrame:
-    """The runs table of files (name, content)."""
-    return _read(content_key(files), tuple(sorted(mapping.items())), final, files)
+def opened(files: list[tuple[str, bytes]]) -> list[_Named | str]:
+    """What the readers take: content under its name, or where a large one lies for as long as the visit lasts."""
+    return [_Named(name, content) if len(content) <= LARGE else _on_disk(name, content) for name, content in files]
+
+
+def _on_disk(name: str, content: bytes) -> str:
+    folder = st.session_state.setdefault(
+        "uploads", tempfile.TemporaryDirectory(prefix="scaling-")
+    )  # goes with the visit
+    path = Path(folder.name) / hashlib.sha256(content).hexdigest()[:16] / (PurePath(name).name or "log")
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return str(path)
+
+
+def read(files: list[tuple[str, bytes]], mapping: dict[str, str]) -> pd.DataFrame:
+    """The runs table of files (name, content), one row for each run."""
+    return _read(content_key(files), tuple(sorted(mapping.items())), files)
 
 
 @st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
-def _read(key: str, mapping: tuple[tuple[str, str], ...], final: bool, _files: list[tuple[str, bytes]]) -> pd.DataFrame:
-    return scaling.read_runs(opened(_files), columns=dict(mapping), final=final)
+def _read(key: str, mapping: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
+    return scaling.read_runs(opened(_files), columns=dict(mapping))
+
+
+@st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
+def preview(key: str, _files: list[tuple[str, bytes]]) -> pd.DataFrame:
+    """The first rows as they stand in the file; all headers."""
+    from scaling.logs import read_table
+
+    name, content = _files[0]
+    if len(content) > LARGE and PurePath(name).suffix.lower() in (".csv", ".tsv", ".txt", ".jsonl"):
+        return read_table([_Named(name, content[: content.rindex(b"\n", 0, 200_000) + 1])]).head(5)
+    return read_table(opened(_files)).head(5)
+
+
+def curves(files: list[tuple[str, bytes]], mapping: dict[str, str]) -> pd.DataFrame | None:
+    """Rows of the training curves, as many of each run as a chart can show; None where the logs are too large for it."""
+    if sum(len(content) for _, content in files) > LARGE:
+        return None
+    return _curves(content_key(files), tuple(sorted(mapping.items())), files)
+
+
+@st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
+def _curves(key: str, mapping: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
+    from scaling.charts import thinned
+
+    return thinned(scaling.read_runs(opened(_files), columns=dict(mapping), final=False))
 
 
 def runs_key(runs: pd.DataFrame) -> str:

@@ -127,12 +127,12 @@ def upload(
     return files_in_use(key, default)
 
 
-def current_runs(final: bool = True) -> pd.DataFrame:
+def current_runs() -> pd.DataFrame:
     """The runs every page works on: uploaded or sample, with this visitor's mapping, without the runs they excluded."""
     import cache
 
     with sentences():
-        runs = cache.read(files_in_use("runs", "ladder/runs.csv"), dict(st.session_state.get("mapping", {})), final)
+        runs = cache.read(files_in_use("runs", "ladder/runs.csv"), dict(st.session_state.get("mapping", {})))
         if len(runs) > MOST_ROWS:
             raise scaling.RunsError(
                 f"the log has {len(runs):,} rows; the app takes {MOST_ROWS:,}. Use the command `scaling` for more."

@@ -10,7 +10,7 @@ from scaling.logs import COLUMNS, check_runs
 st.title("Runs")
 files = inputs.upload("runs", "ladder/runs.csv")
 with inputs.sentences():
-    raw = cache.table_of(cache.content_key(files), files)
+    raw = cache.preview(cache.content_key(files), files)
 FOUND = "(found by name)"
 with st.expander("Which column is what", expanded="files_runs" in st.session_state):
     mapping = {}
@@ -26,7 +26,7 @@ with st.expander("Which column is what", expanded="files_runs" in st.session_sta
             mapping[name] = chosen
     st.session_state["mapping"] = mapping
     st.caption("The file as it is:")
-    inputs.show_table(raw.head(5))
+    inputs.show_table(raw)
 runs = inputs.current_runs()
 read = runs.attrs["read"]
 one, two, three = st.columns(3)
@@ -59,8 +59,11 @@ if {"n_params", "n_tokens", "loss"} <= set(runs):
     plane = charts.runs_chart(runs, read["loss_unit"])
     with left:
         inputs.show_chart(plane, "plane", "Runs by model size and training tokens, coloured by loss")
-curves = inputs.current_runs(final=False)
-if "loss" in curves and len(curves) > len(runs) and {"step", "n_tokens"} & set(curves):
+with inputs.sentences():
+    curves = cache.curves(files, mapping)
+if curves is None:
+    right.caption("Training curves are drawn of logs up to 32 MB.")
+elif "loss" in curves and len(curves) > len(runs) and {"step", "n_tokens"} & set(curves):
     with right:
         inputs.show_chart(
             charts.training_curves(curves, read["loss_unit"]), "curves", "Loss during training, one line for each run"

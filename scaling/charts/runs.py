@@ -39,9 +39,8 @@ def training_curves(rows: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin
     x_name = next((c for c in ("n_tokens", "step") if c in rows), None)
     if x_name is None or "loss" not in rows:
         raise RunsError("training curves need the column loss, and n_tokens or step.")
-    rows = rows[rows[x_name] > 0].sort_values(["run", x_name])
-    per_run = max(20, MOST_MARKS // max(1, rows["run"].nunique()))
-    kept = pd.concat([_thinned(curve, per_run) for _, curve in rows.groupby("run", sort=False)]) if len(rows) else rows
+    rows = rows[rows[x_name] > 0]
+    kept = thinned(rows)
     frame = kept[["run", x_name, "loss"]].copy()
     frame["run"] = frame["run"].astype(str)
     return (
@@ -55,7 +54,16 @@ def training_curves(rows: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin
     )  # fmt: skip
 
 
-def _thinned(curve: pd.DataFrame, most: int) -> pd.DataFrame:
-    if len(curve) <= most:
-        return curve
-    return curve.iloc[np.unique(np.geomspace(1, len(curve), most).astype(int) - 1)]
+def thinned(rows: pd.DataFrame, most: int = MOST_MARKS) -> pd.DataFrame:
+    """At most `most` rows of training curves in all, evenly in the logarithm of the row number, ends kept."""
+    order = rows.sort_values(["run", "step"] if "step" in rows else "run", kind="stable")
+    if len(order) <= most:
+        return order
+    per_run = max(2, most // order["run"].nunique())
+    position = order.groupby("run", sort=False).cumcount().to_numpy()
+    length = order.groupby("run", sort=False)["run"].transform("size").to_numpy()
+    # row i of m is kept when it is the first to reach a new one of per_run marks on the log scale
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mark = np.floor((per_run - 1) * np.log1p(position) / np.log(length))
+        before = np.where(position == 0, -1, np.floor((per_run - 1) * np.log(np.maximum(position, 1)) / np.log(length)))
+    return order[(mark > before) | (position == length - 1) | (length <= per_run)]

@@ -25,7 +25,7 @@ from scaling.logs import curves, formats
 from scaling.logs.files import MISSING, RawTable, delimited, named
 from scaling.logs.schema import COLUMNS, match_columns
 
-LARGE = 1 << 28  # bytes: smaller files are read whole
+LARGE = 1 << 25  # bytes: smaller files are read whole
 _BLOCK = 1 << 23
 _THREADS = 2
 _ORDERS = ("step", "n_tokens", "flops")  # the first that a file has orders its rows
