@@ -15,6 +15,7 @@ import streamlit as st
 
 import scaling
 from scaling.errors import ScalingError
+from scaling.laws.published import PUBLISHED
 from scaling.quantities import parse_quantity
 
 MOST_ROWS = 200_000  # of an uploaded table
@@ -153,3 +154,27 @@ def exclude(names: Iterable[str]) -> None:
     """Leave these runs out from now on, beside those left out before; none: take all back."""
     new = set(names)
     st.session_state["excluded"] = excluded() | new if new else set()
+
+
+OWN = "your fit"
+PLANNABLE = ("chinchilla", "kaplan", "overtraining", "farseer")  # laws of size and tokens that a page Fit may hold
+
+
+def published_laws() -> list[str]:
+    """Keys of the published laws of loss over model size and tokens."""
+    return [k for k, e in PUBLISHED.items() if {"n_params", "n_tokens"} == set(e.law.inputs) and e.law.target == "loss"]
+
+
+def law_in_use(name: str) -> Any:
+    """A published law, or the fit of the page Fit with its resamples."""
+    import cache
+
+    if name != OWN:
+        return PUBLISHED[name]
+    fitted = [n for n in st.session_state.get("laws", []) if n in PLANNABLE]
+    return cache.fit(
+        fitted[0] if fitted else "chinchilla",
+        current_runs(),
+        st.session_state.get("objective", "hoffmann"),
+        st.session_state.get("resamples", 300) or 300,
+    )

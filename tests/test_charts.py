@@ -154,3 +154,13 @@ def test_contours_are_of_equal_loss_and_the_optimum_touches_its_own():
     on_line = law.predict({"n_params": budget["n_params"].to_numpy(), "n_tokens": budget["n_tokens"].to_numpy()})
     assert best["loss"][0] <= on_line.min() + 1e-9
     assert np.allclose(6 * budget["n_params"] * budget["n_tokens"], 1e24)
+
+
+def test_a_forecast_of_scores_is_drawn_along_the_frontier(result):
+    table = pd.read_csv(DATA / "emergence" / "addition.csv")
+    link = scaling.emergence(table, x="loss", score="exact_match", n_items="n_items", n_draws=50)
+    along = scaling.score_along(scaling.allocate(result, np.geomspace(1e10, 1e15, 8)), link, n_draws=100)
+    drawn = charts.capability_chart(along).data
+    assert (drawn["low"] <= drawn["score"]).all()
+    assert drawn["score"].is_monotonic_increasing
+    assert np.allclose(drawn["flops"], np.geomspace(1e10, 1e15, 8))

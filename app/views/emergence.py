@@ -1,9 +1,12 @@
 """Emergence: when does a score rise with scale, and is it sudden?"""
 
 import analysis
+import cache
 import inputs
+import numpy as np
 import streamlit as st
 
+import scaling
 from scaling import charts
 
 files, table = analysis.page(
@@ -38,3 +41,33 @@ result = analysis.show(
 st.caption(inputs.escape(result.reason))
 inputs.show_table(result.models)
 inputs.show_table(result.points)
+
+if "loss" in table and x != "loss":
+    st.subheader("Forecast along the frontier")
+    st.caption(
+        "Scale to loss by a law, loss to score by these rows: which score a budget buys at its best model. Both must speak of the same loss."
+    )
+    one, two = st.columns([3, 2])
+    law = one.selectbox(
+        "Law of the loss", [inputs.OWN, *inputs.published_laws()], key="forecast_law", bind="query-params",
+        help="Your fit is the one of the page Fit.",
+    )  # fmt: skip
+    with two:
+        wanted = inputs.quantity(
+            "Score to reach", "fraction", "wanted", "50%", "The least budget that reaches it is found."
+        )
+    with inputs.sentences():
+        link = cache.analyse(
+            "emergence", cache.content_key(files),
+            (("floor", chance), ("n_draws", 100), ("n_items", items), ("score", score), ("x", "loss")), files,
+        )  # fmt: skip
+        source = inputs.law_in_use(law)
+        largest = source.domain["flops"][1] if source.domain.get("flops") else float(table[x].max())
+        along = scaling.score_along(scaling.allocate(source, np.geomspace(largest / 1e3, largest * 1e3, 25)), link)
+        picture = charts.capability_chart(along)
+        inputs.show_chart(picture, "forecast", along.finding)
+        if wanted is not None:
+            st.write(inputs.escape(str(along.reaches(wanted))))
+    for warning in along.warnings:
+        st.warning(inputs.escape(warning))
+    inputs.downloads("forecast", along.table(), along.to_dict(), picture)

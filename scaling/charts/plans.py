@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from scaling.allocation import Allocation, allocate
-from scaling.charts.axes import INK, MUTED, OPTIMUM, POINTS, TITLES, log_axis, log_scale
+from scaling.charts.axes import INK, MUTED, OPTIMUM, POINTS, TITLES, headline, log_axis, log_scale
 from scaling.compute import DENSE, Accounting
 from scaling.fitting.result import FitResult
 from scaling.quantities import format_quantity
+
+if TYPE_CHECKING:
+    from scaling.capability import Capability
 
 
 def frontier(best: Allocation, result: FitResult | None = None, level: float = 0.8) -> alt.TopLevelMixin:
@@ -109,4 +112,24 @@ def contour_chart(fitted: Any, flops: float, compute: Accounting = DENSE, unit: 
     ).properties(
         width=420, height=340,
         title=alt.Title(f"The lowest loss on the budget of {flops:.3g} FLOPs is {loss0:.3f} {unit}", subtitle="lines of equal loss; dashed: every way to spend the budget", anchor="start", subtitleColor=MUTED),
+    )  # fmt: skip
+
+
+def capability_chart(result: Capability) -> alt.TopLevelMixin:
+    """The score that each budget buys at its best model, with its band; grey where the loss lies below every loss the link saw."""
+    table = result.table()
+    x = alt.X(
+        "flops:Q", title=TITLES["flops"], scale=log_scale(table["flops"]), axis=log_axis(table["flops"], powers=True)
+    )
+    top = 1.0 if float(table["high"].max()) <= 1 else float(table["high"].max())
+    y = alt.Y("score:Q", title="score", scale=alt.Scale(domain=[0, top]))
+    colour = alt.Color(
+        "extrapolated:N", title="beyond the link", scale=alt.Scale(domain=[False, True], range=[INK, MUTED])
+    )
+    return alt.layer(
+        alt.Chart(table).mark_area(color=INK, opacity=0.18).encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
+        alt.Chart(table).mark_line(color=INK).encode(x=x, y=y),
+        alt.Chart(table).mark_circle(size=45, opacity=1).encode(x=x, y=y, color=colour, tooltip=["flops", "n_params", "n_tokens", "loss", "score"]),
+    ).properties(
+        width=560, height=300, title=headline(result.finding, f"along the best models of each budget; bands of {result.level:.0%}")
     )  # fmt: skip
