@@ -68,6 +68,6 @@ def show(
         st.info(inputs.escape(error))
         picture = None
     if picture is not None:
-        inputs.show_chart(picture, f"{name}_chart", finding)
+        inputs.show_chart(picture, f"{name}_chart", finding, titled=False)  # the finding stands above
     inputs.downloads(name, None, result.to_dict(), picture)
     return result

@@ -48,10 +48,11 @@ def quantity(label: str, kind: str, key: str, default: str = "", help: str | Non
 
 
 def show_table(table: pd.DataFrame) -> None:
-    """A table whose large numbers are text: the browser rounds integers above 2^53."""
+    """A table whose large and small numbers are text: the browser rounds integers above 2^53 and writes 1e-9 in full."""
     shown = table.copy()
     for column in shown.columns:
-        if pd.api.types.is_float_dtype(shown[column]) and shown[column].abs().max() >= 1e4:
+        size = shown[column].abs() if pd.api.types.is_float_dtype(shown[column]) else pd.Series(dtype=float)
+        if size.max() >= 1e4 or size[size > 0].min() < 1e-3:
             counted = str(column).startswith(("n_params", "n_tokens", "tokens_per_param"))
             write = (lambda v: scaling.format_quantity(v, digits=4)) if counted else "{:.4g}".format
             shown[column] = ["" if pd.isna(v) else write(v) for v in shown[column]]
@@ -60,16 +61,17 @@ def show_table(table: pd.DataFrame) -> None:
     st.dataframe(shown, hide_index=True)
 
 
-def show_chart(chart: alt.TopLevelMixin, key: str, what: str, **options: Any) -> Any:
+def show_chart(chart: alt.TopLevelMixin, key: str, what: str, titled: bool = True, **options: Any) -> Any:
     """A chart with its title as text above it, where it wraps on a narrow window; parts side by side stack there."""
     chart = chart.copy(deep=False)
     title = chart.title
     if isinstance(title, alt.Title):
+        chart.title = alt.Undefined
+    if isinstance(title, alt.Title) and titled:
         text, subtitle = (" ".join(t) if isinstance(t, list) else t for t in (title.text, title.subtitle))
         st.markdown(f"**{escape(text)}**")
         if isinstance(subtitle, str):
             st.caption(escape(subtitle))
-        chart.title = alt.Undefined
     if isinstance(chart, alt.HConcatChart):
         for i, (column, part) in enumerate(zip(st.columns(len(chart.hconcat)), chart.hconcat, strict=True)):
             part = part.copy(deep=False)

@@ -164,3 +164,11 @@ def test_a_forecast_of_scores_is_drawn_along_the_frontier(result):
     assert (drawn["low"] <= drawn["score"]).all()
     assert drawn["score"].is_monotonic_increasing
     assert np.allclose(drawn["flops"], np.geomspace(1e10, 1e15, 8))
+
+
+def test_published_laws_are_drawn_by_the_tokens_per_parameter_they_ask_for():
+    drawn = charts.ratio_chart({k: scaling.published(k) for k in ("besiroglu2024", "hoffmann2022-3")}).data
+    at = drawn[(drawn["law"] == "besiroglu2024") & np.isclose(drawn["flops"], 1e23)]["ratio"].iloc[0]
+    assert at == pytest.approx(
+        float(scaling.allocate(scaling.published("besiroglu2024"), 1e23).tokens_per_param.squeeze())
+    )

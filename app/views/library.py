@@ -4,9 +4,11 @@ import inputs
 import pandas as pd
 import streamlit as st
 
+from scaling import charts
 from scaling.hardware import ACCELERATORS
 from scaling.laws import LAWS
 from scaling.laws.published import PUBLISHED
+from scaling.logs import COLUMNS
 
 st.title("Library")
 law = LAWS[st.selectbox("Law", list(LAWS), key="law", bind="query-params")]
@@ -31,7 +33,11 @@ if sets:
         ]
     )
     inputs.show_table(table)
-    inputs.downloads("published", table)
+    picture = None
+    if set(law.inputs) == {"n_params", "n_tokens"} and law.target == "loss":
+        picture = charts.ratio_chart({e.key: e for e in sets})
+        inputs.show_chart(picture, "ratios", "Best tokens per parameter against compute under each set of coefficients")
+    inputs.downloads("published", table, None, picture)
 else:
     st.write("None are known for this law.")
 st.subheader("Accelerators")
@@ -44,3 +50,19 @@ chips = pd.DataFrame(
 )
 inputs.show_table(chips)
 inputs.downloads("accelerators", chips)
+st.subheader("Words")
+words = [(c.name, c.meaning, c.unit or "") for c in COLUMNS.values()] + [
+    ("tokens per parameter", "training tokens over model size, D / N", ""),
+    ("compute-optimal", "the model size and tokens of lowest loss for the same training compute", ""),
+    ("isoFLOP profile", "losses of runs of equal compute against model size; its minimum is the best size", ""),
+    (
+        "irreducible loss E",
+        "what remains with infinite size and data: the entropy of the text under the law",
+        "as the loss",
+    ),
+    ("resample", "a refit on runs drawn anew; the spread of many gives the intervals", ""),
+    ("confidence interval", "holds the true value in the stated share of repetitions, if the law is right", ""),
+    ("MFU", "model FLOPs utilisation: the part of the accelerator's peak that training reaches", ""),
+    ("extrapolation", "how many times the plan's compute exceeds the largest run's", ""),
+]
+inputs.show_table(pd.DataFrame(words, columns=["word", "meaning", "unit"]))

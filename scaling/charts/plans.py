@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -132,4 +133,24 @@ def capability_chart(result: Capability) -> alt.TopLevelMixin:
         alt.Chart(table).mark_circle(size=45, opacity=1).encode(x=x, y=y, color=colour, tooltip=["flops", "n_params", "n_tokens", "loss", "score"]),
     ).properties(
         width=560, height=300, title=headline(result.finding, f"along the best models of each budget; bands of {result.level:.0%}")
+    )  # fmt: skip
+
+
+def ratio_chart(laws: Mapping[str, Any], flops: Sequence[float] = (1e19, 1e27)) -> alt.TopLevelMixin:
+    """Best tokens per parameter against compute under several laws of n_params and n_tokens: {name: fitted or published}."""
+    grid = np.geomspace(min(flops), max(flops), 33)
+    lines = pd.concat(
+        pd.DataFrame({"flops": grid, "ratio": np.median(np.reshape(allocate(law, grid).tokens_per_param, (-1, len(grid))), axis=0), "law": name})
+        for name, law in laws.items()
+    )  # fmt: skip
+    lines = lines[np.isfinite(lines["ratio"]) & (lines["ratio"] > 0)]
+    return (
+        alt.Chart(lines)
+        .mark_line()
+        .encode(
+            x=alt.X("flops:Q", title=TITLES["flops"], scale=log_scale(grid), axis=log_axis(grid, powers=True)),
+            y=alt.Y("ratio:Q", title="best tokens per parameter", scale=log_scale(lines["ratio"]), axis=log_axis(lines["ratio"])),
+            color=alt.Color("law:N", title="", legend=alt.Legend(orient="bottom", columns=2, labelLimit=260)), detail="law:N", tooltip=["law", "flops", "ratio"],
+        )
+        .properties(width=560, height=340, title=alt.Title("Tokens per parameter that each law asks for", anchor="start"))
     )  # fmt: skip
