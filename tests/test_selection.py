@@ -15,7 +15,8 @@ from scaling.fitting import AbsoluteError, Squared, fit
 from scaling.laws import get
 from scaling.laws.chinchilla import CHINCHILLA
 from scaling.laws.law import Coef, Law
-from scaling.selection import _refit, compare
+from scaling.selection import compare
+from scaling.selection.held_out import _refit
 from scaling.simulation import isoflop_design, simulate
 
 HOFFMANN = np.array([1.817, 482.0, 2085.0, 0.348, 0.366])  # Besiroglu et al. 2024
