@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections import OrderedDict
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -87,15 +88,26 @@ def runs_key(runs: pd.DataFrame) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(runs, index=False).to_numpy().tobytes()).hexdigest()
 
 
+FITS_KEPT = 32  # of one visitor
+
+
 def fit(law: str, runs: pd.DataFrame, objective: str, resamples: int) -> Any:
-    """A fit with its resamples."""
-    return _fit(runs_key(runs), law, objective, resamples, runs)
-
-
-@st.cache_resource(scope="session", max_entries=32, show_spinner="Fitting")
-def _fit(key: str, law: str, objective: str, resamples: int, _runs: pd.DataFrame) -> Any:
-    result = scaling.fit(law, _runs, objective)
-    return scaling.bootstrap(result, resamples) if resamples and bool(result.converged) else result
+    """A fit with its resamples. Kept by hand, so that a bar shows how far it is and Stop ends it between batches."""
+    fits: OrderedDict[tuple[Any, ...], Any] = st.session_state.setdefault("fits", OrderedDict())
+    key = (runs_key(runs), law, objective, resamples)
+    if key not in fits:
+        with st.spinner("Fitting"):
+            result = scaling.fit(law, runs, objective)
+        if resamples and bool(result.converged):
+            bar = st.progress(0.0, f"Resampling {law}")
+            result = scaling.bootstrap(
+                result, resamples, progress=lambda done, total: bar.progress(done / total, f"Resampling {law}")
+            )
+            bar.empty()
+        fits[key] = result
+        if len(fits) > FITS_KEPT:
+            fits.popitem(last=False)
+    return fits[key]
 
 
 def fit_groups(law: str, runs: pd.DataFrame, objective: str, by: str) -> Any:

@@ -150,7 +150,7 @@ def ratio_chart(laws: Mapping[str, Any], flops: Sequence[float] = (1e19, 1e27)) 
         .encode(
             x=alt.X("flops:Q", title=TITLES["flops"], scale=log_scale(grid), axis=log_axis(grid, powers=True)),
             y=alt.Y("ratio:Q", title="best tokens per parameter", scale=log_scale(lines["ratio"]), axis=log_axis(lines["ratio"])),
-            color=alt.Color("law:N", title="", legend=alt.Legend(orient="bottom", columns=2, labelLimit=260)), detail="law:N", tooltip=["law", "flops", "ratio"],
+            color=alt.Color("law:N", title="", scale=alt.Scale(scheme="tableau20"), legend=alt.Legend(orient="right", labelLimit=160, symbolLimit=40)), detail="law:N", tooltip=["law", "flops", "ratio"],
         )
         .properties(width=560, height=340, title=alt.Title("Tokens per parameter that each law asks for", anchor="start"))
     )  # fmt: skip
