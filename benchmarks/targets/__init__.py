@@ -1,0 +1,1 @@
+"""Published targets by data set; see benchmarks/reproduced.py."""
