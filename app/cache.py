@@ -120,6 +120,31 @@ def _fit_groups(key: str, law: str, objective: str, by: str, _runs: pd.DataFrame
     return scaling.fit(law, _runs, objective, by=[by])
 
 
+def score_link(files: list[tuple[str, bytes]]) -> Any:
+    """From loss to score, by the evaluations of the page Emergence."""
+    table = table_of(content_key(files), files)
+    score = next((c for c in ("score", "exact_match", "accuracy") if c in table), None)
+    if score is None or "loss" not in table:
+        raise scaling.RunsError(
+            "a plan for a score needs evaluations with the columns loss and score on the page Emergence."
+        )
+    items = (("n_items", "n_items"),) if "n_items" in table else ()
+    options = tuple(sorted((("n_draws", 100), ("score", score), ("x", "loss"), *items)))
+    return analyse("emergence", content_key(files), options, files)
+
+
+def design(result: Any, flops: float, spend: float, quantity: str) -> Any:
+    """The next runs to do."""
+    return _design(runs_key(result.point.runs), result.law.name, flops, spend, quantity, result)
+
+
+@st.cache_resource(scope="session", max_entries=8, show_spinner="Choosing runs")
+def _design(key: str, law: str, flops: float, spend: float, quantity: str, _result: Any) -> Any:
+    from scaling.design import design as choose
+
+    return choose(_result.point, flops, spend, quantity=quantity)
+
+
 def compare(laws: list[str], runs: pd.DataFrame, objective: str) -> Any:
     """Laws ranked by how well they predict the largest scales."""
     return _compare(runs_key(runs), tuple(laws), objective, runs)

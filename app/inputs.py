@@ -47,6 +47,12 @@ def quantity(label: str, kind: str, key: str, default: str = "", help: str | Non
         return parse_quantity(text, kind, name=label)
 
 
+def text(label: str, key: str, default: str = "", help: str | None = None) -> str | None:
+    """Text that the library reads itself; None when left empty. It stands in the address."""
+    typed = st.text_input(label, default, key=key, help=help, bind="query-params")
+    return typed.strip() or None if typed else None
+
+
 def show_table(table: pd.DataFrame) -> None:
     """A table whose large and small numbers are text: the browser rounds integers above 2^53 and writes 1e-9 in full."""
     shown = table.copy()

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 #: public name -> the module it lives in; loaded at first use, so that `import scaling` costs next to nothing
 _HOME = {
-    "scaling.allocation": ["Allocation", "Constraints", "allocate", "flops_for_loss", "flops_for_params"],
+    "scaling.allocation": ["Allocation", "Constraints", "Limit", "allocate", "flops_for_loss", "flops_for_params", "shadow_prices"],
     "scaling.compute": ["ACCOUNTINGS", "DENSE", "Shape", "shapes_for"],
     "scaling.errors": ["FitError", "LawError", "PlanError", "QuantityError", "RunsError", "ScalingError"],
     "scaling.fitting": [
@@ -29,7 +29,7 @@ _HOME = {
     "scaling.laws.law": ["Coef", "Law"],
     "scaling.laws.published": ["PUBLISHED", "PublishedLaw", "published"],
     "scaling.logs": ["check_runs", "read_runs"],
-    "scaling.planning": ["Plan", "plan"],
+    "scaling.planning": ["Advice", "Plan", "Spread", "advise", "average", "plan", "plan_each"],
     "scaling.quantities": ["format_quantity", "parse_quantity"],
     "scaling.simulation": ["grid_design", "isoflop_design", "simulate"],
     "scaling.approaches": ["Envelope", "IsoFlop", "envelope", "isoflop", "parabola_bias"],
@@ -39,6 +39,10 @@ _HOME = {
     "scaling.curves.double_descent": ["DoubleDescent", "double_descent"],
     "scaling.curves.emergence": ["Emergence", "emergence"],
     "scaling.curves.grokking": ["Grokking", "grokking"],
+    "scaling.training": [
+        "KNOWN_RUNS", "KNOWN_SHAPES", "Layout", "Memory", "Settings", "TradeOff", "beside_known", "known_shape", "layout", "memory",
+        "serving_memory", "settings", "trade_off",
+    ],
     "scaling.uncertainty": ["Interval", "bca", "bootstrap", "draws", "interval", "jackknife", "profile"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -305,6 +305,16 @@ class Shape:
         return total
 
     @property
+    def n_per_layer(self) -> Any:
+        """Parameters of one layer, all its experts included."""
+        return self._layer(self.n_experts)
+
+    @property
+    def kv_width(self) -> Any:
+        """Width of all keys of a token, and of all its values: n_kv_heads x head_dim."""
+        return self._heads[1]
+
+    @property
     def n_embedding(self) -> Any:
         """Parameters of embedding, output head and learned positions."""
         return self.vocab * self.d_model * (1 if self.tied else 2) + self.positions * self.d_model

@@ -253,7 +253,7 @@ BAD_CALLS = {
     "days without accelerators": ((*PLAN, "--accelerator", "H100", "--days", "3"), None, "how many"),
     "a billion accelerators": ((*PLAN, "--gpus", "1B", "--accelerator", "H100", "--days", "3"), None, "more than exist"),
     "a loss below the floor": ((*PLAN, "--loss", "1"), None, "cannot be reached"),
-    "constraints that conflict": ((*PLAN, "--flops", "1e23", "--max-params", "1B", "--max-tokens", "1B"), None, "Relax"),
+    "constraints that conflict": ((*PLAN, "--flops", "1e20", "--min-params", "10B", "--min-tokens", "1T"), None, "relax a constraint"),
     "an unknown published law": (("plan", "--published", "hofmann", "--flops", "1e21"), None, "did you mean"),
     "a fit file that is not there": (("plan", "--fit", "no.json", "--flops", "1e21"), None, "no.json"),
     "a law without a trade-off": (("plan", "-", "--law", "power_n", "--flops", "1e21"), runs_csv(), "nothing to trade off"),

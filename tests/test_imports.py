@@ -25,13 +25,16 @@ ALLOWED = {
     "selection": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
     "approaches": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute", "allocation"},
     "curves": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
-    "planning": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "hardware", "quantities"},
+    "planning": {
+        "errors", "laws", "fitting", "uncertainty", "allocation", "compute", "hardware", "quantities", "capability", "training",
+    },
     "capability": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities", "curves"},
+    "training": {"errors", "laws", "allocation", "compute", "hardware", "quantities"},
     "design": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
     "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
     "charts": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "planning", "compute", "quantities", "approaches",
-        "selection", "curves", "capability", "simulation",
+        "selection", "curves", "capability", "simulation", "training",
     },
 }  # fmt: skip
 DOORS = {"__init__", "__main__", "cli", "commands", "report"}

@@ -95,7 +95,7 @@ def test_unique_text_is_weighed_where_the_law_can_and_is_a_limit_elsewhere(law):
     assert repeated.n_tokens.estimate > 100e9
     (single,) = plan(law, flops=9.3e21, unique_tokens="25B").steps
     assert single.n_tokens.estimate == pytest.approx(25e9)
-    assert single.binding == ("max_tokens",)
+    assert single.binding == ("unique_tokens",)
 
 
 def test_serving_moves_the_plan_to_a_smaller_model_and_is_not_billed_as_training(law):

@@ -4,157 +4,155 @@ import cache
 import inputs
 import numpy as np
 import pandas as pd
+import request
 import streamlit as st
 
 import scaling
 from scaling import charts
-from scaling.hardware import ACCELERATORS
-from scaling.laws.published import PUBLISHED
-from scaling.planning import plan
+from scaling.planning import advise, plan, plan_each
+from scaling.report import report
+from scaling.training import trade_off
+
+FRONTIER, EQUAL, SIZES, TRAINING, SENSITIVITY, NEXT = (
+    "Frontier", "Equal loss", "Smaller or larger", "Shape, memory, settings", "If MFU or price differ", "Which runs next",
+)  # fmt: skip
 
 st.title("Plan")
-OWN = "your fit"
-published = [
-    k for k, e in PUBLISHED.items() if {"n_params", "n_tokens"} == set(e.law.inputs) and e.law.target == "loss"
-]
 one, two = st.columns([3, 2])
 sources = one.multiselect(
     "Laws",
-    [OWN, *published],
-    default=[OWN],
+    [inputs.OWN, *inputs.published_laws()],
+    default=[inputs.OWN],
     key="sources",
     bind="query-params",
-    help="Your fit is the one of the page Fit; published laws stand beside it.",
+    help="Your fit is the one of the page Fit; published laws stand beside it. With several, their average is planned too.",
 )
-kind = (
-    two.segmented_control(
-        "Budget", ["FLOPs", "accelerators", "money", "loss"], default="FLOPs", key="budget", bind="query-params"
-    )
-    or "FLOPs"
-)
+level = two.select_slider(
+    "Level of the bands", [0.5, 0.8, 0.9, 0.95], 0.8, key="band", bind="query-params",
+    help="A band of 0.8 should hold the true value in 80 of 100 cases, if the law is right.",
+)  # fmt: skip
 runs = inputs.current_runs()
-request: dict = {}
-fields = st.columns(4)
-with fields[0]:
-    if kind == "FLOPs":
-        top = 10 * float(runs["flops"].max()) if "flops" in runs else 1e21
-        request["flops"] = inputs.quantity(
-            "Training compute [FLOPs]", "flops", "flops", f"{top:.0e}".replace("e+", "e"), "For example 5.76e23."
-        )
-    elif kind == "loss":
-        request["loss"] = inputs.quantity(
-            "Wanted loss",
-            "loss",
-            "loss",
-            f"{0.95 * float(runs['loss'].min()):.3g}",
-            "The least compute that reaches it is found.",
-        )
-    elif kind == "money":
-        request["usd"] = inputs.quantity("Money", "usd", "usd", "$2.5M")
-    else:
-        request["days"] = inputs.quantity("Days", "days", "days", "30d")
-with fields[1]:
-    chips = ["none", *ACCELERATORS] if kind in ("FLOPs", "loss") else list(ACCELERATORS)
-    chip = st.selectbox(
-        "Accelerator",
-        chips,
-        index=chips.index("H100-SXM") if kind not in ("FLOPs", "loss") else 0,
-        key="accelerator",
-        bind="query-params",
-    )
-if chip != "none":
-    request["accelerator"] = chip
-    with fields[2]:
-        request["count"] = inputs.quantity("How many", "count", "count", "256")
-    with fields[3]:
-        request["mfu"] = inputs.quantity(
-            "Share of peak (MFU)",
-            "fraction",
-            "mfu",
-            "40%",
-            "Model FLOPs utilisation: what part of the accelerator's peak training reaches.",
-        )
-        request["usd_per_hour"] = inputs.quantity(
-            "Dollars per hour of one", "usd", "usd_per_hour", "", "Empty: the assumption listed in the library."
-        )
-with st.expander("Constraints"):
-    columns = st.columns(5)
-    for column, (name, label, unit) in zip(
-        columns,
-        (("max_params", "At most parameters", "params"), ("max_tokens", "At most tokens", "tokens"), ("n_params", "Exactly parameters", "params"),
-         ("tokens_per_param", "Exactly tokens per parameter", "count"), ("inference_tokens", "Tokens served in its life", "tokens")), strict=True,
-    ):  # fmt: skip
-        with column:
-            request[name] = inputs.quantity(label, unit, name)
-level = st.select_slider("Level of the bands", [0.5, 0.8, 0.9, 0.95], 0.8, key="band", bind="query-params")
+asked = request.budget(runs) | request.constraints()
+asked = {k: v for k, v in asked.items() if v is not None}
 if not sources:
     st.info("Choose a law.")
     st.stop()
-request = {k: v for k, v in request.items() if v is not None}
-if "count" in request:
-    request["count"] = int(request["count"])
-plans = {}
-for source in sources:
-    with inputs.sentences():
-        if source == OWN:
-            laws = [
-                n
-                for n in st.session_state.get("laws", ["chinchilla"])
-                if n in ("chinchilla", "kaplan", "overtraining", "farseer")
-            ] or ["chinchilla"]
-            law = cache.fit(
-                laws[0],
-                runs,
-                st.session_state.get("objective", "hoffmann"),
-                st.session_state.get("resamples", 300) or 300,
-            )
-        else:
-            law = PUBLISHED[source]
-        plans[source] = plan(law, band=level, **request)
-made = plans[sources[0]]
+with inputs.sentences():
+    if "score" in asked:
+        asked["link"] = cache.score_link(inputs.files_in_use("emergence", "emergence/addition.csv"))
+    laws = {name: inputs.law_in_use(name) for name in sources}
+    if len(laws) == 1:
+        (name,) = laws
+        made, spread = plan(laws[name], band=level, **asked), None
+    else:
+        spread = plan_each(laws, band=level, **asked)
+        name = next(iter(spread.plans))
+        made = spread.plans[name]
 (step,) = made.steps
 st.success(inputs.escape(str(made).splitlines()[0]))
-for column, (label, band, form) in zip(
-    st.columns(4),
-    (("Model size", step.n_params, "params"), ("Training tokens", step.n_tokens, "tokens"), ("Tokens per parameter", step.tokens_per_param, "count"), ("Loss", step.loss, "loss")), strict=True,
-):  # fmt: skip
-    span = (
-        ""
-        if band.low is None
-        else f"{scaling.format_quantity(band.low, form)} to {scaling.format_quantity(band.high, form)}"
-    )
+
+
+def metric(column, label: str, band, kind: str, digits: int = 3) -> None:
+    """A number with its band below it."""
+    span = None
+    if band.low is not None:
+        span = " to ".join(scaling.format_quantity(v, kind, digits=digits) for v in (band.low, band.high))
     column.metric(
-        label,
-        scaling.format_quantity(band.estimate, form, digits=4 if form == "loss" else 3),
-        span or None,
-        delta_color="off",
-        delta_arrow="off",
+        label, scaling.format_quantity(band.estimate, kind, digits=digits), span, delta_color="off", delta_arrow="off"
     )
+
+
+answers = st.columns(5 if step.score is not None else 4)
+metric(answers[0], "Model size", step.n_params, "params")
+metric(answers[1], "Training tokens", step.n_tokens, "tokens")
+metric(answers[2], "Tokens per parameter", step.tokens_per_param, "count")
+metric(answers[3], f"Loss [{made.loss_unit}]", step.loss, "loss", 4)
+if step.score is not None:
+    metric(answers[4], "Score", step.score, "fraction")
 if step.hardware:
     h = step.hardware
-    cost = st.columns(3)
+    cost = st.columns(4)
     cost[0].metric("Accelerator-hours", scaling.format_quantity(h.gpu_hours))
     cost[1].metric(
         "Days", f"{h.days:.3g}", f"on {h.count:,} at {h.mfu:.0%} of peak", delta_color="off", delta_arrow="off"
     )
     if h.usd is not None:
-        cost[2].metric(
-            "Money",
-            scaling.format_quantity(h.usd, "usd"),
-            f"at ${h.usd_per_hour:.2f} an hour",
-            delta_color="off",
-            delta_arrow="off",
+        cost[2].metric("Money", scaling.format_quantity(h.usd, "usd"), f"at ${h.usd_per_hour:.2f} an hour", delta_color="off", delta_arrow="off")  # fmt: skip
+    if h.kwh is not None:
+        cost[3].metric("Energy", f"{h.kwh / 1000:,.3g} MWh")
+binding = [b for b in (step.budget, *step.binding) if b]
+st.write("What binds: " + inputs.escape(", ".join(binding) if binding else "nothing") + ".")
+prices = [p for p in step.prices if p.binds]
+if prices:
+    inputs.show_table(
+        pd.DataFrame(
+            [(p.name, scaling.format_quantity(p.limit), p.unit, f"{p.loss_per_tenth:+.4f}", f"{p.loss_per_unit:+.2g}") for p in prices],
+            columns=["limit", "now", "unit", "loss for a tenth more", "loss for one unit more"],
         )
+    )  # fmt: skip
 for warning in step.warnings:
     st.warning(inputs.escape(warning.message))
 for caveat in made.caveats:
     st.caption(inputs.escape(caveat))
+if spread:
+    st.subheader("Side by side")
+    beside = spread.table()
+    inputs.show_table(beside)
+    for refused, why in spread.refused.items():
+        st.warning(inputs.escape(f"{refused}: {why}"))
+else:
+    beside = made.table().assign(law=name)
+
+views = [FRONTIER, EQUAL, SIZES, TRAINING, SENSITIVITY, *([NEXT] if name == inputs.OWN else [])]
+view = st.segmented_control("Show", views, default=FRONTIER, key="view", bind="query-params") or FRONTIER
+law = laws[name]
+train_flops = 6 * step.n_params.estimate * step.n_tokens.estimate
+picture = None
 with inputs.sentences():
-    budgets = np.geomspace(step.flops / 100, step.flops * 10, 25)
-    best = scaling.allocate(made.allocation.fitted, budgets)
-    picture = charts.frontier(best, made.allocation.fitted if sources[0] == OWN else None, level)
-inputs.show_chart(picture, "frontier", "Best model size and tokens against compute")
-st.subheader("Side by side")
-beside = pd.concat([p.table().assign(law=name) for name, p in plans.items()], ignore_index=True)
-inputs.show_table(beside[["law", *[c for c in beside if c != "law"]]])
-inputs.downloads("plan", beside, made.to_dict(), picture)
+    if view == FRONTIER:
+        best = scaling.allocate(made.allocation.fitted, np.geomspace(train_flops / 100, train_flops * 10, 25))
+        picture = charts.frontier(best, made.allocation.fitted if name == inputs.OWN else None, level)
+        inputs.show_chart(picture, "frontier", "Best model size and tokens against compute")
+    elif view == EQUAL:
+        picture = charts.contour_chart(law, train_flops, unit=made.loss_unit)
+        inputs.show_chart(picture, "contours", "Lines of equal loss over model size and tokens, with the budget")
+    elif view == SIZES:
+        exchange = trade_off(law, train_flops, inference_tokens=asked.get("inference_tokens", 0.0))
+        picture = charts.trade_off_chart(exchange, level)
+        inputs.show_chart(picture, "sizes", "Loss and compute of models smaller and larger than the best")
+        inputs.show_table(exchange.table(level))
+    elif view == TRAINING:
+        advice = advise(made)
+        st.code("\n".join(advice.lines()), language=None, wrap_lines=True)
+    elif view == SENSITIVITY:
+        if step.hardware is None:
+            st.info("Choose an accelerator above: then time and money depend on these.")
+        else:
+            rows = []
+            for mfu in (0.3, 0.35, 0.4, 0.45, 0.5):
+                for share in (0.8, 1.0, 1.2):
+                    price = None if step.hardware.usd_per_hour is None else share * step.hardware.usd_per_hour
+                    if price is None and share != 1.0:
+                        continue
+                    varied = plan(law, band=level, **asked | {"mfu": mfu, "usd_per_hour": price})
+                    rows.append(varied.table().assign(mfu=f"{mfu:.0%}", usd_per_hour=price))
+            table = pd.concat(rows, ignore_index=True)
+            inputs.show_table(
+                table[["mfu", "usd_per_hour", "n_params", "n_tokens", "loss", "gpu_hours", "days", "usd", "kwh"]]
+            )
+    else:
+        spend = inputs.quantity("Compute for further runs [FLOPs]", "flops", "spend", f"{float(runs['flops'].sum()) if 'flops' in runs else 1e19:.1e}".replace("e+", "e"), "As much again as all runs so far, unless you say otherwise.")  # fmt: skip
+        of = st.selectbox(
+            "Narrow the band of", ["n_params", "tokens_per_param", "loss"], key="narrow", bind="query-params"
+        )
+        if spend is not None:
+            design = cache.design(law, train_flops, spend, of)
+            st.write(inputs.escape(design.finding))
+            inputs.show_table(design.runs)
+            inputs.downloads("design", design.runs, design.to_dict())
+inputs.downloads("plan", beside, made.to_dict() if spread is None else spread.to_dict(), picture)
+if name == inputs.OWN:
+    st.download_button(
+        "Report (HTML)", lambda: report([law], plans=[made]), "plan.html", "text/html", key="plan_report",
+        help="The fit, its chart and this plan, in one file that opens offline.",
+    )  # fmt: skip

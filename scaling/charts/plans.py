@@ -17,6 +17,7 @@ from scaling.quantities import format_quantity
 
 if TYPE_CHECKING:
     from scaling.capability import Capability
+    from scaling.training import TradeOff
 
 
 def frontier(best: Allocation, result: FitResult | None = None, level: float = 0.8) -> alt.TopLevelMixin:
@@ -153,4 +154,45 @@ def ratio_chart(laws: Mapping[str, Any], flops: Sequence[float] = (1e19, 1e27)) 
             color=alt.Color("law:N", title="", scale=alt.Scale(scheme="tableau20"), legend=alt.Legend(orient="right", labelLimit=160, symbolLimit=40)), detail="law:N", tooltip=["law", "flops", "ratio"],
         )
         .properties(width=560, height=340, title=alt.Title("Tokens per parameter that each law asks for", anchor="start"))
+    )  # fmt: skip
+
+
+MOST_TIMES = 5.0  # compute over that of the best size, beyond which nothing is drawn
+
+
+def trade_off_chart(result: TradeOff, level: float = 0.8) -> alt.TopLevelMixin:
+    """Models smaller and larger than the best: loss at the same training compute, and training compute for the same loss."""
+    table = result.table(level).assign(times=lambda t: 1 + t["overhead"], times_low=lambda t: 1 + t["overhead_low"], times_high=lambda t: 1 + t["overhead_high"])  # fmt: skip
+    x = alt.X("ratio:Q", title="model size over the best", scale=log_scale(table["ratio"]), axis=alt.Axis(values=[0.1, 0.2, 0.5, 1, 2, 5], format=".2~f", grid=False))  # fmt: skip
+    parts = []
+    for name, title in (
+        ("penalty", "loss above the best, same compute"),
+        ("times", "training compute for the same loss"),
+    ):
+        frame = table[["ratio", "n_params", "n_tokens"]].assign(
+            y=table[name], y_low=table[f"{name}_low"], y_high=table[f"{name}_high"]
+        )
+        most = np.inf if name == "penalty" else MOST_TIMES
+        frame = frame[np.isfinite(frame["y"]) & (frame["y"] <= most)]
+        frame = frame.assign(y_high=frame["y_high"].fillna(most).clip(upper=most), y_low=frame["y_low"].fillna(most).clip(upper=most)) if result.of is not None else frame  # fmt: skip
+        base = alt.Chart(frame).encode(x=x)
+        layers: list[Any] = []
+        if frame["y_low"].notna().any():
+            layers.append(
+                base.mark_area(color=INK, opacity=0.18, clip=True).encode(
+                    y=alt.Y("y_low:Q", title=title), y2="y_high:Q"
+                )
+            )
+        layers += [
+            base.mark_line(color=INK).encode(y=alt.Y("y:Q", title=title, scale=alt.Scale(zero=False))),
+            base.mark_circle(color=INK, size=50, opacity=1).encode(
+                y="y:Q", tooltip=["ratio", "n_params", "n_tokens", "y"]
+            ),
+        ]
+        parts.append(alt.layer(*layers).properties(width=300, height=240))
+    half = int(np.argmin(np.abs(result.point.ratio - 0.5)))
+    smaller, extra = float(result.point.ratio[half]), float(result.point.overhead[half])
+    words = f"A model of {smaller:.2g} of the best size reaches its loss for {1 + extra:.2f} times the training compute" if np.isfinite(extra) else f"A model of {smaller:.2g} of the best size never reaches its loss"  # fmt: skip
+    return alt.hconcat(*parts).properties(
+        title=alt.Title(words, subtitle=f"serving costs in proportion to the size; bands of {level:.0%}", anchor="start", subtitleColor=MUTED)
     )  # fmt: skip
