@@ -7,11 +7,14 @@ the table states. Run:
     python benchmarks/false_claims_emergence.py            # 400 simulations a truth, some minutes
     python benchmarks/false_claims_emergence.py --quick    # 60
     python benchmarks/false_claims_emergence.py --csv out.csv
+
+With --csv each truth is written as soon as it is done, and truths that the file holds already are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -108,11 +111,12 @@ def simulate_one(truth: Truth, n: int, n_draws: int, seed: int) -> dict[str, obj
     }
 
 
-def misses(table: pd.DataFrame, n: int) -> list[str]:
+def misses(table: pd.DataFrame) -> list[str]:
     """The truths whose claims leave the stated bounds by more than two standard errors of the simulation."""
     out = []
     smooth = {t.name for t in TRUTHS if t.smooth}
     for row in table.to_dict("records"):
+        n = row["simulations"]
         slack_false = 2 * np.sqrt(MOST_FALSE * (1 - MOST_FALSE) / n)
         slack_power = 2 * np.sqrt(LEAST_POWER * (1 - LEAST_POWER) / n)
         if row["kind"] == "null" and row["sudden"] > MOST_FALSE + slack_false:
@@ -133,15 +137,20 @@ def main() -> int:
     parser.add_argument("--csv", help="write the table here")
     options = parser.parse_args()
     n = options.n or (60 if options.quick else 400)
-    rows = []
+    rows: list[dict] = []
+    if options.csv and os.path.exists(options.csv):
+        rows = pd.read_csv(options.csv, keep_default_na=False).to_dict("records")
+    done = {row["truth"] for row in rows}
     for truth in TRUTHS if options.only is None else [TRUTHS[i] for i in options.only]:
+        if truth.name in done:
+            continue
         rows.append(simulate_one(truth, n, 99 if options.quick else 199, options.seed))
         print(", ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in rows[-1].items()), flush=True)
+        if options.csv:
+            pd.DataFrame(rows).to_csv(options.csv, index=False)
     table = pd.DataFrame(rows)
-    if options.csv:
-        table.to_csv(options.csv, index=False)
     print("\n" + table.to_string(index=False))
-    failed = misses(table, n)
+    failed = misses(table)
     print("\n" + ("\n".join(failed) if failed else "every rate lies within its bound (false claims 5 %, power 90 %)"))
     return 1 if failed else 0
 

@@ -29,6 +29,8 @@ ALLOWED = {
         "errors", "laws", "fitting", "uncertainty", "allocation", "compute", "hardware", "quantities", "capability", "training",
     },
     "capability": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities", "curves"},
+    "calculators": {"errors", "laws", "allocation"},
+    "groups": {"errors", "laws", "fitting", "uncertainty"},
     "training": {"errors", "laws", "allocation", "compute", "hardware", "quantities"},
     "design": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
     "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
