@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tempfile
+import weakref
 from collections import OrderedDict
 from pathlib import Path, PurePath
 from typing import Any
@@ -36,6 +38,21 @@ LARGE = 32_000_000  # bytes: a longer upload is read from disk, in blocks
 def opened(files: list[tuple[str, bytes]]) -> list[_Named | str]:
     """What the readers take: content under its name, or where a large one lies for as long as the visit lasts."""
     return [_Named(name, content) if len(content) <= LARGE else _on_disk(name, content) for name, content in files]
+
+
+class _Folder:
+    """A folder on disk, removed with the object."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="scaling-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def folder() -> Path:
+    """A folder of this visit."""
+    if "folder" not in st.session_state:
+        st.session_state["folder"] = _Folder()
+    return st.session_state["folder"].path
 
 
 def _on_disk(name: str, content: bytes) -> str:

@@ -17,6 +17,7 @@ import scaling
 from scaling.errors import ScalingError
 from scaling.laws.published import PUBLISHED
 from scaling.quantities import parse_quantity
+from scaling.refitting.changes import safe_cell
 
 MOST_ROWS = 200_000  # of an uploaded table
 _HERE = Path(__file__).resolve().parent
@@ -94,7 +95,7 @@ def downloads(
     """The same numbers as CSV and JSON, the same picture as SVG."""
     row = st.container(horizontal=True)
     if table is not None:
-        row.download_button("CSV", table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv")
+        row.download_button("CSV", table.map(safe_cell).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv")
     if document is not None:
         row.download_button(
             "JSON", json.dumps(document, allow_nan=False), f"{key}.json", "application/json", key=f"{key}_json"

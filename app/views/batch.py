@@ -1,20 +1,33 @@
-"""Results of a refit store: the state of each law, and what the last refit changed."""
+"""Results of a refit store: the state of each law, coefficients over time, and what the last refit changed."""
 
 from pathlib import Path
 
+import cache
 import inputs
 import streamlit as st
 
-from scaling import refitting
+import scaling
+from scaling import charts, refitting
 
 st.title("Batch")
 st.write("Opens the store that `scaling refit` writes every night.")
 path = st.text_input(
     "Store",
     key="store",
+    bind="query-params",
     placeholder="a directory on this machine",
     help="The directory given to scaling refit --store.",
 )
+if not path and st.button("Try it with the sample runs", key="sample_store"):
+    store = str(cache.folder() / "store")
+    with inputs.sentences(), st.spinner("Refitting"):
+        for seed in (0, 1):  # two nights, so that there is something to compare
+            scaling.refit(
+                [str(inputs.DATA / "ladder" / "runs.csv")], ["chinchilla", "kaplan"],
+                store=store, resamples=200, seed=seed, workers=1,
+            )  # fmt: skip
+    st.session_state["sample_path"] = store
+path = path or st.session_state.get("sample_path", "")
 if not path:
     st.info("No store is open. Make one with: scaling refit RUNS --law chinchilla --by COLUMN --store DIR")
     st.stop()
@@ -24,10 +37,31 @@ if not Path(path).is_dir():
 with inputs.sentences():
     st.subheader("State")
     inputs.show_table(refitting.status(path))
-    st.subheader("What the last refit changed")
+    nights = refitting.history(path)
+    st.caption(f"{len(nights)} refits")
+    inputs.show_table(nights)
+    drift = refitting.drift(path)
+if drift.empty:
+    st.info("No fit in this store has an estimate yet.")
+    st.stop()
+st.subheader("Coefficients over time")
+columns = st.columns(3)
+law = columns[0].selectbox("Law", list(dict.fromkeys(drift["law"])), key="batch_law", bind="query-params")
+of_law = drift[drift["law"] == law]
+group = columns[1].selectbox("Group", list(dict.fromkeys(of_law["group"])), key="batch_group", bind="query-params")
+of_group = of_law[of_law["group"] == group]
+coef = columns[2].selectbox("Coefficient", list(dict.fromkeys(of_group["coef"])), key="batch_coef", bind="query-params")
+picture = charts.drift_chart(of_group[of_group["coef"] == coef], coef)
+inputs.show_chart(picture, "drift", f"{coef} of each refit with its interval")
+st.subheader("What the last refit changed")
+finished = int((nights["finished"] != "").sum())
+if finished < 2:
+    st.info("A change needs two finished refits; the next night brings it.")
+    st.stop()
+with inputs.sentences():
     changes = refitting.changed(path)
 if changes.empty:
     st.write("Nothing moved.")
 else:
     inputs.show_table(changes)
-inputs.downloads("changed", changes)
+inputs.downloads("changed", changes, None, picture)

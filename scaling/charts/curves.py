@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
@@ -99,3 +99,29 @@ def grokking_chart(result: Grokking) -> alt.TopLevelMixin:
         height=420,
         title=headline(result.finding, f"{len(runs)} runs; on the dashed line both come together"),
     )
+
+
+def drift_chart(table: pd.DataFrame, coef: str) -> alt.TopLevelMixin:
+    """One coefficient over the refits that saw it, with its interval: rows of `refitting.drift` (first, last, estimate, low, high)."""
+    if table.empty:
+        raise ScalingError("no refit has this coefficient, so there is nothing to draw.")
+    frame = table[["first", "made", "estimate", "low", "high"]]
+    ticks = sorted({int(v) for v in frame["first"]})
+    x = alt.X("first:Q", title="refit", axis=alt.Axis(values=ticks[:: max(1, len(ticks) // 12)], format="d", grid=False), scale=alt.Scale(domain=[ticks[0] - 0.5, max(ticks[-1], int(table["last"].max())) + 0.5]))  # fmt: skip
+    base = alt.Chart(frame).encode(x=x)
+    layers: list[Any] = []
+    if frame["low"].notna().any():
+        layers.append(base.mark_rule(color=MUTED).encode(y=alt.Y("low:Q", title=coef), y2="high:Q"))
+    layers += [
+        base.mark_line(color=INK, interpolate="step-after").encode(
+            y=alt.Y("estimate:Q", title=coef, scale=alt.Scale(zero=False))
+        ),
+        base.mark_circle(color=INK, size=60, opacity=1).encode(
+            y="estimate:Q", tooltip=["first", "made", "estimate", "low", "high"]
+        ),
+    ]
+    now = frame.iloc[-1]
+    return alt.layer(*layers).properties(
+        width=560, height=260,
+        title=alt.Title(f"{coef} is {now['estimate']:.4g} since refit {int(now['first'])}", subtitle="a point for each refit that gave a new estimate; bars are intervals", anchor="start", subtitleColor=MUTED),
+    )  # fmt: skip

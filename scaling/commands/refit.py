@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,10 +16,14 @@ from scaling.commands.shared import (
     check_writable,
     json_option,
     objective_option,
+    pairs,
     print_json,
+    runs_options,
     seed_option,
     warn,
 )
+
+EXIT_CHANGED = 4  # of --changed --exit-code: something moved, fails, recovers, is new or gone
 
 
 @click.command()
@@ -35,38 +42,66 @@ from scaling.commands.shared import (
     help="Bootstrap resamples of each fit.",
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes; default: one for each core.")
+@click.option("--scheduler", metavar="ADDRESS", help="A dask scheduler instead, such as tcp://host:8786.")
+@click.option("--verify", is_flag=True, help="Look at the content of every file, whatever its size and times say.")
 @seed_option
+@runs_options
+@click.option("--log", type=click.Choice(["text", "json"]), help="Lines on standard error for each step.")
 @click.option("--status", "show_status", is_flag=True, help="Print the state of the store, fit nothing.")
+@click.option("--history", "show_history", is_flag=True, help="Print every refit of the store, fit nothing.")
 @click.option("--changed", "show_changed", is_flag=True, help="Print what the last refit changed, fit nothing.")
+@click.option(
+    "--since", type=click.IntRange(1), metavar="N", help="With --changed: against refit N, not the one before."
+)
+@click.option(
+    "--relative",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="With --changed: smaller moves do not count.",
+)
+@click.option("--disjoint", is_flag=True, help="With --changed: only intervals without a common point count as moved.")
+@click.option("--exit-code", is_flag=True, help=f"With --changed: exit with {EXIT_CHANGED} when anything changed.")
 @click.option("--export", "export_to", metavar="FILE", help="Write the fits to a .csv or .parquet, fit nothing.")
 @json_option
 def refit(
     sources: tuple[str, ...], laws: tuple[str, ...], by: tuple[str, ...], store: str | None, objective: str, resamples: int,
-    workers: int | None, seed: int, show_status: bool, show_changed: bool, export_to: str | None, as_json: bool,
+    workers: int | None, scheduler: str | None, verify: bool, seed: int, columns: tuple[str, ...], log: str | None,
+    show_status: bool, show_history: bool, show_changed: bool, since: int | None, relative: float, disjoint: bool,
+    exit_code: bool, export_to: str | None, as_json: bool, **reading: Any,
 ) -> int:  # fmt: skip
     """Fit laws x groups x files into a store; a second call computes only what changed. For every night."""
     from scaling import refitting
 
     options: dict[str, Any] = {
         "sources": list(sources), "laws": list(laws), "by": list(by), "store": store, "objective": objective,
-        "resamples": resamples, "seed": seed,
+        "resamples": resamples, "seed": seed, "workers": workers, "scheduler": scheduler,
+        "reading": {**reading, "columns": pairs(columns, "--column", "loss=eval/loss")},
     }  # fmt: skip
     if len(sources) == 1 and sources[0].endswith(".toml"):
-        options = vars(refitting.read_study(sources[0])) | ({"store": store} if store else {})
+        options = _of_study(refitting.read_study(sources[0]), options)
     if not options["store"]:
         raise click.UsageError("no store: name the directory of the fits with --store.")
-    if show_status or show_changed:
-        table = refitting.status(options["store"]) if show_status else refitting.changed(options["store"])
-        click.echo(table.to_json(orient="records") if as_json else table.to_string(index=False))
-        return 0
     if export_to:
         check_writable(export_to, "--export")
         refitting.export(options["store"], export_to)
         return 0
+    if show_status or show_history or show_changed:
+        if show_changed:
+            table = refitting.changed(options["store"], relative, disjoint, since)
+        else:
+            table = (refitting.status if show_status else refitting.history)(options["store"])
+        if as_json:
+            click.echo(table.to_json(orient="records"))
+        else:
+            click.echo(table.fillna("").to_string(index=False) if len(table) else "nothing")
+        return EXIT_CHANGED if show_changed and exit_code and len(table) else 0
     if not options["sources"] or not options["laws"]:
         raise click.UsageError("a refit needs runs and at least one --law (or a study file that names them).")
     with Progress("refitting") as progress:
-        report = refitting.refit(**options, workers=workers, progress=progress)
+        report = refitting.refit(
+            **options, verify=verify, progress=None if log else progress, log=_logger(log) if log else None
+        )
     if as_json:
         print_json(
             {
@@ -81,3 +116,28 @@ def refit(
     if report.n_failed:
         warn(f"{report.n_failed} fits failed: `scaling refit --store {options['store']} --status` counts them.")
     return EXIT_PARTIAL if report.n_failed else 0
+
+
+def _of_study(study: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The study's entries; what the command line says instead of a default goes before."""
+    options = dict(vars(study))
+    source = click.get_current_context().get_parameter_source
+    for name in ("store", "objective", "resamples", "seed", "workers", "scheduler", "laws", "by"):
+        if source(name) is click.core.ParameterSource.COMMANDLINE:
+            options[name] = given[name]
+    said = {k: v for k, v in given["reading"].items() if v is not None and v != () and v != {}}
+    return {**options, "reading": {**study.reading, **said}}
+
+
+def _logger(kind: str) -> Callable[[dict[str, Any]], None]:
+    from datetime import UTC, datetime
+
+    def write(event: dict[str, Any]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if kind == "json":
+            line = json.dumps({"time": time, **event})
+        else:  # quoted, so that a name with a line break stays one line
+            line = f"{time} {event['event']} " + " ".join(f"{k}={v!r}" for k, v in event.items() if k != "event")
+        print(line, file=sys.stderr, flush=True)
+
+    return write

@@ -74,6 +74,7 @@ _MADE = {
     "multi_power": "multi_power_law(schedules), for the learning-rate schedules of the runs",
     "mixing": "mixing_law(shares), for the share columns of the runs",
     "bnsl": "broken_power_law(n_breaks), for any number of breaks",
+    "efficiency": "efficiency.efficiency_law(n_groups), for groups of runs that share exponents",
 }
 
 

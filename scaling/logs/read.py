@@ -143,6 +143,7 @@ def read_runs(
             f"The files state their losses in different units ({listed}); read them apart, or say --loss-unit."
         )
     runs = _stack(pieces)
+    n_stacked = len(runs)  # its index counts them
     if len(pieces) > 1 and "file" not in runs:
         base = {name: re.split(r"[/\\]", name)[-1] for name in runs["_file"].unique()}
         runs["file"] = runs["_file"].map(base)
@@ -155,7 +156,8 @@ def read_runs(
     unit = next(iter(units))
     _note_schedule(runs, keys, order, final, account)
     good = _drop_bad(runs, keys, order, target, unit, final, drop_bad, account)
-    runs, keys, order = runs[good], keys[good], order[good]
+    if not good.all():  # thousands of small files: each copy that is not made counts
+        runs, keys, order = runs[good], keys[good], order[good]
     _note_curves(runs, keys, order, final, account)
     reduced = {
         "rows": len(runs),
@@ -165,10 +167,13 @@ def read_runs(
     }
     if final:
         last = curves.last_rows(keys, order)
-        runs = runs.iloc[last[_ended(runs.iloc[last], unfinished, account)]]
+        kept = last[_ended(runs if len(last) == len(runs) else runs.iloc[last], unfinished, account)]
+        runs = runs if len(kept) == len(runs) else runs.iloc[kept]
     _note_values(runs, target, unit, account)
-    runs = runs.drop(columns=["_file", "_row", "_state", "_logged"]).reset_index(drop=True)
-    runs = runs[[c for c in COLUMNS if c in runs] + [c for c in runs if c not in COLUMNS]]
+    others = [c for c in runs if c not in COLUMNS and c not in ("_file", "_row", "_state", "_logged")]
+    runs = runs[[c for c in COLUMNS if c in runs] + others]
+    if len(runs) != n_stacked:
+        runs = runs.reset_index(drop=True)
     runs.attrs["read"] = {
         "files": account.files,
         "mapping": account.mapping,
@@ -584,7 +589,7 @@ def _note_accounting(
 
 def _require(runs: pd.DataFrame, required: Sequence[str], account: _Account) -> None:
     for name in required:
-        if name not in runs or not runs[name].notna().any():
+        if name not in runs or not curves.any_known(runs[name]):
             headers = [str(c) for c in runs if not str(c).startswith("_")]
             raise missing_column(name, headers, file=account.files[0]["name"])
 
@@ -788,7 +793,7 @@ def _note_values(runs: pd.DataFrame, target: str, unit: str, account: _Account) 
                 f"the largest loss, {largest:.4g}, is above {math.log(_LARGEST_VOCABULARY):.3g} nats (guessing among {_LARGEST_VOCABULARY:,} tokens): "
                 "it may be in bits or perplexity; if so, say --loss-unit bits or perplexity",
             )
-    if not any(c in runs and runs[c].notna().any() for c in SCALES):
+    if not any(c in runs and curves.any_known(runs[c]) for c in SCALES):
         account.note(
             "no_scale",
             "neither n_params, n_tokens nor flops was found: map them with --column, or join them with --meta",

@@ -1,99 +1,198 @@
-"""What a store says: the latest fits, what moved since the refit before, and tables for other tools."""
+"""What a store says: the latest fits, what moved since an earlier refit, how coefficients drift, and tables for other tools."""
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import RunsError
-from scaling.refitting.store import Store
+from scaling.refitting.store import FAILED, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GOOD = ("converged",)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = ("law", "group", "status", "message", "n_runs", "key", "coef", "estimate", "low", "high")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BLOCK = 50_000  # rows written at once
 
 
-def table_of(fits: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """One row per coefficient and fit (one row per fit without coefficients): law, group, status, coef, estimate, low, high."""
+def _rows_of(store: Store, number: int) -> Iterator[tuple[Any, ...]]:
+    """COLUMNS of one refit, a row per coefficient (one row for a slot without coefficients), by law and group."""
+    query = """SELECT l.law, l.grp, f.status, f.message, f.n_runs, f.key, c.coef, c.estimate, c.low, c.high
+        FROM seen s JOIN slots l ON l.id = s.slot JOIN fits f ON f.id = s.fit LEFT JOIN coefs c ON c.fit = f.id
+        WHERE s.first <= ? AND s.last >= ? ORDER BY l.law, l.grp, c.place"""
+    yield from store.db.execute(query, (number, number))
+
+
+def table_of(store: Store, number: int) -> pd.DataFrame:
+    """One row per coefficient and fit of a refit (one row per fit without coefficients): the columns of COLUMNS."""
     import pandas as pd
 
-    rows = []
-    for slot, fit in fits.items():
-        group = json.dumps(json.loads(slot)["group"], ensure_ascii=False)
-        head = {
-            "law": fit["law"],
-            "group": group,
-            "status": fit["status"],
-            "message": fit["message"],
-            "key": fit["key"],
-        }
-        coefs = fit["document"].get("coefs") or {None: {}}
-        for name, c in coefs.items():
-            rows.append({**head, "coef": name, **{k: c.get(k) for k in ("estimate", "low", "high")}})
-    columns = ["law", "group", "status", "message", "key", "coef", "estimate", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(list(_rows_of(store, number)), columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(("estimate", "low", "high"), float))
+
+
+def _last(store: Store) -> int:
+    passes = store.passes()
+    if not passes:
+        raise RunsError(f"the store {str(store.path)!r} holds no finished refit: run one to its end first.")
+    return passes[-1]
 
 
 def status(store: str | Path) -> pd.DataFrame:
-    """Fits of the latest finished refit, counted by law and status."""
+    """Fits of the latest finished refit, counted by law and status: law, status, fits."""
+    import pandas as pd
+
+    query = """SELECT l.law, f.status, count(*) FROM seen s JOIN slots l ON l.id = s.slot JOIN fits f ON f.id = s.fit
+        WHERE s.first <= ? AND s.last >= ? GROUP BY l.law, f.status ORDER BY l.law, f.status"""
     with Store(store) as opened:
         passes = opened.passes()
-        table = table_of(opened.fits_of(passes[-1]) if passes else {}).drop_duplicates(["law", "group"])
-    return table.groupby(["law", "status"], sort=True).size().rename("fits").reset_index()
+        rows = opened.db.execute(query, (passes[-1], passes[-1])).fetchall() if passes else []
+    return pd.DataFrame(rows, columns=["law", "status", "fits"])
 
 
-def changed(store: str | Path, relative: float = 0.0) -> pd.DataFrame:
-    """What differs between the last two finished refits: law, group, what, coef, before, after.
+def history(store: str | Path) -> pd.DataFrame:
+    """Every refit of a store: refit, started, finished (empty: it runs or was stopped), fits, computed, failed."""
+    import pandas as pd
 
-    what : "moved" (the new estimate lies outside the old interval and differs by more than `relative`), "fails",
-    "recovers", "new", "gone".
+    with Store(store) as opened:
+        query = "SELECT id, started, coalesce(finished, ''), fits, computed, failed FROM passes ORDER BY id"
+        rows = opened.db.execute(query).fetchall()
+    return pd.DataFrame(rows, columns=["refit", "started", "finished", "fits", "computed", "failed"])
+
+
+def drift(store: str | Path, law: str | None = None, coef: str | None = None) -> pd.DataFrame:
+    """Every coefficient that a slot ever had: law, group, coef, first and last refit that saw it, estimate, low, high."""
+    import pandas as pd
+
+    query = """SELECT l.law, l.grp, c.coef, s.first, s.last, f.made, c.estimate, c.low, c.high FROM seen s
+        JOIN slots l ON l.id = s.slot JOIN fits f ON f.id = s.fit JOIN coefs c ON c.fit = f.id
+        WHERE (:law IS NULL OR l.law = :law) AND (:coef IS NULL OR c.coef = :coef) ORDER BY l.law, l.grp, c.place, s.first"""
+    with Store(store) as opened:
+        rows = opened.db.execute(query, {"law": law, "coef": coef}).fetchall()
+    return pd.DataFrame(rows, columns=["law", "group", "coef", "first", "last", "made", "estimate", "low", "high"])
+
+
+@dataclass(frozen=True)
+class Fit:
+    key: str
+    status: str
+    message: str
+    coefs: dict[str, tuple[float | None, float | None, float | None]]
+
+    @property
+    def works(self) -> bool:
+        return self.status not in FAILED
+
+
+def changed(store: str | Path, relative: float = 0.0, disjoint: bool = False, since: int | None = None) -> pd.DataFrame:
+    """What differs between the latest finished refit and the one before: law, group, what, coef, before, after, message.
+
+    what : "moved" (the new estimate lies outside the old interval and differs by more than `relative`; with `disjoint`
+    the intervals have no point in common), "fails" (also a new file or group that fails), "recovers", "new", "gone".
+    since : number of the refit to compare with.
     """
     import pandas as pd
 
     with Store(store) as opened:
         passes = opened.passes()
+        if since is not None and since not in passes[:-1]:
+            raise RunsError(f"the store {str(store)!r} holds no earlier refit {since}; it holds {passes[:-1]}.")
         if len(passes) < 2:
             raise RunsError(f"the store {str(store)!r} holds {len(passes)} finished refit(s): a change needs two.")
-        before, after = (opened.fits_of(p) for p in passes[-2:])
+        a, b = passes[-2] if since is None else since, passes[-1]
+        # only slots whose fit is another: of a million groups that stayed the same none is looked at
+        before = _fits_where(opened, "first <= :a AND last >= :a AND last < :b", a, b)
+        after = _fits_where(opened, "first <= :b AND last >= :b AND first > :a", a, b)
     rows: list[dict[str, Any]] = []
     for slot in sorted({*before, *after}):
-        old, new = before.get(slot), after.get(slot)
-        place = json.loads(slot)
-        head = {"law": place["law"], "group": json.dumps(place["group"], ensure_ascii=False)}
-        if old is None or new is None:
-            rows.append({**head, "what": "new" if old is None else "gone"})
-            continue
-        was, works = old["status"] in GOOD, new["status"] in GOOD
-        if was != works:
-            rows.append({**head, "what": "recovers" if works else "fails"})
-        elif works and old["key"] != new["key"]:
-            for name, a in old["document"]["coefs"].items():
-                b = new["document"]["coefs"].get(name, {})
-                if None in (a["low"], a["high"], b.get("estimate")):
-                    continue
-                outside = not a["low"] <= b["estimate"] <= a["high"]
-                if outside and abs(b["estimate"] - a["estimate"]) > relative * abs(a["estimate"]):
-                    rows.append(
-                        {**head, "what": "moved", "coef": name, "before": a["estimate"], "after": b["estimate"]}
-                    )
-    return pd.DataFrame(rows, columns=["law", "group", "what", "coef", "before", "after"])
+        head = dict(zip(("law", "group"), slot, strict=True))
+        for row in _differences(before.get(slot), after.get(slot), relative, disjoint):
+            rows.append({**head, **row})
+    return pd.DataFrame(rows, columns=["law", "group", "what", "coef", "before", "after", "message"])
+
+
+def _fits_where(store: Store, condition: str, a: int, b: int) -> dict[tuple[str, str], Fit]:
+    query = f"""SELECT l.law, l.grp, f.id, f.key, f.status, f.message FROM seen s JOIN slots l ON l.id = s.slot
+        JOIN fits f ON f.id = s.fit WHERE {condition}"""
+    out = {}
+    for law, grp, fit, key, state, message in store.db.execute(query, {"a": a, "b": b}).fetchall():
+        coefs = store.db.execute("SELECT coef, estimate, low, high FROM coefs WHERE fit = ? ORDER BY place", (fit,))
+        out[law, grp] = Fit(key, state, message, {name: (v, low, high) for name, v, low, high in coefs})
+    return out
+
+
+def _differences(old: Fit | None, new: Fit | None, relative: float, disjoint: bool) -> Iterator[dict[str, Any]]:
+    if new is None:
+        yield {"what": "gone"}
+    elif not new.works:
+        if old is None or old.works or old.message != new.message:
+            yield {"what": "fails", "message": new.message}
+    elif old is None:
+        yield {"what": "new"}
+    elif not old.works:
+        yield {"what": "recovers"}
+    elif old.key != new.key:
+        for name, (was, low, high) in old.coefs.items():
+            now, new_low, new_high = new.coefs.get(name, (None, None, None))
+            if was is None or now is None or low is None or high is None:
+                continue
+            apart = not low <= now <= high
+            if disjoint:
+                apart = new_low is not None and new_high is not None and (new_low > high or new_high < low)
+            if apart and abs(now - was) > relative * abs(was):
+                yield {"what": "moved", "coef": name, "before": was, "after": now}
+
+
+def safe_cell(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula, made text again."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def export(store: str | Path, path: str | Path) -> Path:
-    """Write the latest finished refit to a .csv (cells that a spreadsheet would run as formulas are quoted) or .parquet."""
+    """Write the latest finished refit to a .csv (cells that a spreadsheet would run as formulas are quoted) or .parquet.
+
+    Whole or not at all, a block of rows at a time. Raises RunsError for another ending and where nothing can be written.
+    """
     target = Path(path)
-    with Store(store) as opened:
-        passes = opened.passes()
-        table = table_of(opened.fits_of(passes[-1]) if passes else {})
-    if target.suffix == ".parquet":
-        table.to_parquet(target, index=False)
-    elif target.suffix == ".csv":
-        for name in ("law", "group", "status", "message", "coef"):
-            table[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in table[name]]
-        table.to_csv(target, index=False)
-    else:
+    if target.suffix not in (".csv", ".parquet"):
         raise RunsError(f"cannot tell the format of {target.name!r}: end the name in .csv or .parquet.")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with Store(store) as opened:
+            rows = _rows_of(opened, _last(opened))
+            (_write_csv if target.suffix == ".csv" else _write_parquet)(partial, rows)
+        os.replace(partial, target)
+    except OSError as error:
+        raise RunsError(f"cannot write {str(target)!r}: {error.strerror or error}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
     return target
+
+
+def _write_csv(path: Path, rows: Iterator[tuple[Any, ...]]) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([safe_cell(v) for v in row] for row in rows)
+
+
+def _write_parquet(path: Path, rows: Iterator[tuple[Any, ...]]) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise RunsError("a Parquet file needs the package pyarrow: pip install pyarrow, or export a .csv.") from error
+    from itertools import islice
+
+    kinds = {"n_runs": pa.int64(), **dict.fromkeys(("estimate", "low", "high"), pa.float64())}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    with pq.ParquetWriter(path, schema) as writer:
+        while block := list(islice(rows, _BLOCK)):
+            columns = [pa.array(c, t) for c, t in zip(zip(*block, strict=True), schema.types, strict=True)]
+            writer.write_table(pa.table(columns, schema=schema))

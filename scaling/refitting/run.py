@@ -1,22 +1,35 @@
-"""refit: read files, find what changed, fit it in batches on any executor, and commit chunk by chunk."""
+"""refit: read files that changed, fit groups that changed in batches on any executor, and commit chunk by chunk."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import RunsError
-from scaling.refitting.changes import GOOD, table_of
-from scaling.refitting.store import Store
+from scaling.refitting.changes import table_of
+from scaling.refitting.executors import Job, Workers
+from scaling.refitting.fits import Group, Task, digest, fit_chunk, installed
+from scaling.refitting.sources import (
+    MAX_BYTES,
+    TABLE,
+    FileRead,
+    Reading,
+    Source,
+    find_files,
+    group_text,
+    load,
+    look,
+    name_of,
+    read_files,
+    read_here,
+    split,
+)
+from scaling.refitting.store import Fitted, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,18 +37,29 @@ if TYPE_CHECKING:
     from scaling.fitting.objective import Objective
     from scaling.laws.law import Law
 
-CHUNK = 500  # groups: the unit of work, of progress and of commit
-UNREADABLE = "unreadable"
+CHUNK = 100  # groups: the unit of work and of commit; fixed, so that a resumed refit batches as an uninterrupted one
+FILES = 40  # files read by one job,
+PIECE = 1 << 24  # or fewer when they hold more bytes than this
+READING_OPTIONS = ("columns", "where", "meta", "loss_unit", "format", "bytes_per_token", "unfinished")
 
 
 @dataclass(frozen=True)
 class RefitReport:
-    """coefs: a row per coefficient; n_fits: slots in all; n_computed: fits made now, the rest was known; n_failed."""
+    """n_fits: slots (law x group) in all; n_computed: fits made now; n_failed: slots without an estimate; n_files: files
+    looked at; n_read: files whose content was read now. coefs: a row per coefficient, from the store when asked for."""
 
-    coefs: pd.DataFrame
+    store: Path
+    number: int
     n_fits: int
     n_computed: int
     n_failed: int
+    n_files: int = 0
+    n_read: int = 0
+
+    @cached_property
+    def coefs(self) -> pd.DataFrame:
+        with Store(self.store) as opened:
+            return table_of(opened, self.number)
 
 
 def refit(
@@ -48,198 +72,229 @@ def refit(
     resamples: int = 0,
     workers: int | None = None,
     executor: Executor | None = None,
+    scheduler: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    verify: bool = False,
+    max_bytes: int = MAX_BYTES,
     progress: Callable[[int, int], None] | None = None,
+    log: Callable[[dict[str, Any]], None] | None = None,
     seed: int = 0,
 ) -> RefitReport:
     """Fit every law to every group of the sources; what the store already knows is not computed again.
 
-    sources : files, globs, directories, or a runs table. by : columns that separate groups; () makes one group per file.
+    sources : files, globs, directories, addresses of fsspec (s3://...), or a runs table.
+    by : columns that separate groups, across all files; () makes one group per file. A run lies in one file.
     resamples : bootstrap resamples of each fit; their seed follows from `seed` and the content, not from the order.
-    executor : any concurrent.futures.Executor; default `workers` processes, or this one process for workers=1.
-    progress : called with (fits committed, fits to make).
+    workers, executor, scheduler : processes of this machine (default: one for each core; 1: this process alone), or any
+        concurrent.futures.Executor, or the address of a dask scheduler (tcp://...).
+    reading : options of read_runs: columns, where, meta, loss_unit, format, bytes_per_token, unfinished.
+    verify : hash the content of every file, whatever its size and times say. max_bytes : most that one file may hold.
+    progress : called with (slots done, slots in all). log : called with a dict for each step of the work.
     Raises RunsError for a store that is in use or full and for sources without files; a bad file or group is a row.
     """
+    import pandas as pd
+
     from scaling.fitting.objective import get_objective
     from scaling.laws import get
     from scaling.laws.law import Law
 
     chosen = [law if isinstance(law, Law) else get(law) for law in ([laws] if isinstance(laws, str | Law) else laws)]
-    columns = [by] if isinstance(by, str) else list(by)
-    resolved = get_objective(objective)
+    columns = (by,) if isinstance(by, str) else tuple(by)
+    options, beside = _options(reading)
+    if isinstance(sources, pd.DataFrame) and options:
+        raise RunsError("options of reading are for files: prepare a table with read_runs.")
+    version = installed()
+    by_digest: dict[str, tuple[Reading, list[Law]]] = {}
+    for law in chosen:
+        how = Reading((*law.inputs, law.target), law.target, columns, options, version, max_bytes)
+        by_digest.setdefault(how.digest, (how, []))[1].append(law)
+    work = list(by_digest.values())
+    say = _sayer(log)
+    begin = time.monotonic()
     with Store(store, create=True) as opened, opened.writing():
+        paths: list[str] = []
+        closed: list[tuple[str, str]] = []
+        if not isinstance(sources, pd.DataFrame):
+            paths, closed = find_files(sources, without=[store, *beside])
         number = opened.begin()
-        own = executor is None and workers != 1
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _quiet_blas) if own else executor
+        say("begin", refit=number, files=len(paths), laws=[law.name for law in chosen], store=str(store))
+        computed = n_read = 0
+        with Workers(workers, executor, scheduler) as pool:
+            opened.use_files([TABLE] if isinstance(sources, pd.DataFrame) else map(name_of, paths))
+            for how, _ in work:
+                if isinstance(sources, pd.DataFrame):
+                    _take_table(opened, sources, how)
+                else:
+                    n_read += _read_changed(opened, paths, how, pool, verify, say)
+            total = sum(opened.count_groups(how.digest) * len(some) for how, some in work)
+            say("read", files=len(paths), read=n_read, slots=total, seconds=round(time.monotonic() - begin, 3))
+            done = 0
+            for how, some in work:
+                for path, sentence in (*opened.bad_files(how.digest), *((name_of(p), m) for p, m in closed)):
+                    say("bad file", file=path, message=sentence)
+                    for law in some:
+                        opened.commit(number, *_unreadable(law, path, sentence))
+                tasks = [(law, _task(law, how, get_objective(objective), resamples, seed, version)) for law in some]
+
+                def known(slots: int) -> None:
+                    nonlocal done
+                    done += slots
+                    if slots and progress is not None:
+                        progress(done, total)
+
+                for slots, fits in pool.run(_jobs(opened, number, how, tasks, known)):
+                    opened.commit(number, slots, fits)
+                    computed += len(fits)
+                    known(len(slots))
+                    say("commit", fits=len(fits), done=done, of=total)
+            restarts = pool.restarts
+        n_fits, n_failed = opened.finish(number, computed, list(by_digest))
+        say("end", refit=number, fits=n_fits, computed=computed, failed=n_failed, files=len(paths), read=n_read,
+            workers_replaced=restarts, seconds=round(time.monotonic() - begin, 3))  # fmt: skip
+    return RefitReport(Path(store), number, n_fits, computed, n_failed, len(paths), n_read)
+
+
+def _sayer(log: Callable[[dict[str, Any]], None] | None) -> Callable[..., None]:
+    def say(event: str, **what: Any) -> None:
+        if log is not None:
+            log({"event": event, **what})
+
+    return say
+
+
+def _options(reading: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
+    """Options of read_runs as they travel to workers, a sidecar table read once, here; and the file it was read from."""
+    from scaling.logs import read_table
+
+    given = {
+        k: v for k, v in (reading or {}).items() if v is not None and not (isinstance(v, list | tuple | dict) and not v)
+    }
+    if unknown := sorted(set(given) - set(READING_OPTIONS)):
+        raise RunsError(f"unknown option of reading {unknown[0]!r}; known: {', '.join(READING_OPTIONS)}.")
+    meta = given.get("meta")
+    if isinstance(meta, str | Path):
+        given["meta"] = read_table(str(meta))
+        return given, [str(meta)]
+    return given, []
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def _take_table(opened: Store, table: pd.DataFrame, how: Reading) -> None:
+    parts = split(table, how, TABLE)
+    content = digest(*(p.grp + p.digest for p in parts))
+    same = content == opened.known_file(TABLE, how.digest)[1]
+    opened.put_files(how.digest, [(TABLE, "", content, "", None if same else parts)])
+
+
+def _read_changed(
+    opened: Store, paths: list[str], how: Reading, pool: Workers, verify: bool, say: Callable[..., None]
+) -> int:
+    """Bring the store's rows of these files up to date; returns how many were read."""
+    changed: list[Source] = []
+    for path in paths:
+        identity, sha256 = opened.known_file(name_of(path), how.digest)
         try:
-            computed = 0
-            work: list[tuple[Law, list[tuple[str, str, pd.DataFrame]]]] = []
-            for law in chosen:
-                groups, bad = _groups(sources, law, columns, pool)
-                keyed = [
-                    (_key(table, law, resolved, resamples, seed), _slot(law, group), table) for group, table in groups
-                ]
-                have = opened.known(k for k, _, _ in keyed)
-                opened.mark(number, {s: k for k, s, _ in keyed if k in have})
-                todo = [item for item in keyed if item[0] not in have]
-                work += [(law, todo[i : i + CHUNK]) for i in range(0, len(todo), CHUNK)]
-                if bad:
-                    opened.commit(
-                        number, [_unfitted(_digest(law.name, str(g), m), law, _slot(law, g), m) for g, m in bad]
-                    )
-            total = sum(len(items) for _, items in work)
-            # a registered law travels by name: its functions need not be picklable
-            jobs = [(_by_name(law), items, resolved, resamples, seed) for law, items in work]
-            for fits in _run(jobs, pool):
-                opened.commit(number, fits)
-                computed += len(fits)
-                if progress is not None:
-                    progress(computed, total)
-        finally:
-            if own and pool is not None:
-                pool.shutdown(cancel_futures=True)
-        opened.finish(number)
-        final = opened.fits_of(number)
-    failed = sum(f["status"] not in GOOD for f in final.values())
-    return RefitReport(table_of(final), len(final), computed, failed)
+            seen = look(path)
+        except (OSError, RunsError):
+            seen = Source(path)  # why it cannot be looked at is said by the reader
+        if verify or not identity or identity != seen.identity:
+            changed.append(Source(**{**vars(seen), "sha256": sha256}))
+    elsewhere: list[Source] = []
+    first = ((part, (read_files, (part, how))) for part in _pieces(changed))
+    for part, found in pool.run(first):
+        elsewhere += [s for s, f in zip(part, found, strict=True) if f.elsewhere]
+        opened.put_files(how.digest, [_row(s, f) for s, f in zip(part, found, strict=True) if not f.elsewhere])
+        say("files", read=sum(not f.elsewhere for f in found))
+    stay: list[Source] = []  # to be read here: workers cannot have them
+
+    def shipped() -> Iterator[tuple[list[Source], Job]]:
+        for source in elsewhere:
+            held = load(source) if pool.remote else None
+            if held is None:
+                stay.append(source)
+            else:
+                before = Source(**{**vars(held[0]), "sha256": source.sha256})
+                sent = Source(**{**vars(before), "content": held[1]})
+                yield [before], (read_files, ([sent], how))
+
+    for part, found in pool.run(shipped()):
+        opened.put_files(how.digest, [_row(s, f) for s, f in zip(part, found, strict=True)])
+        say("files", read=len(part), shipped=len(part))
+    for source in stay:
+        opened.put_files(how.digest, [_row(*read_here(source.path, how, source.sha256))])
+        say("files", read=1)
+    return len(changed)
 
 
-def _by_name(law: Law) -> Law | str:
+def _pieces(items: list[Source]) -> Iterator[list[Source]]:
+    piece: list[Source] = []
+    for item in items:
+        piece.append(item)
+        if len(piece) == FILES or sum(s.size for s in piece) > PIECE:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def _row(seen: Source, found: FileRead) -> tuple[str, str, str, str, Any]:
+    # a bad file, and one that was written just now, is looked at again next time
+    identity = seen.identity if seen.settled and not found.error else ""
+    return name_of(seen.path), identity, found.sha256, found.error, found.parts
+
+
+# --- fitting -----------------------------------------------------------------------------------------------------------
+
+
+def _task(law: Law, how: Reading, objective: Objective, resamples: int, seed: int, version: str) -> Task:
     from scaling.laws import LAWS
 
-    return law.name if LAWS.get(law.name) is law else law
+    # a registered law travels by name: its functions need not be picklable
+    return Task(law.name if LAWS.get(law.name) is law else law, how.needed, objective, resamples, seed, version)
 
 
-def _quiet_blas() -> None:
-    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+def _jobs(
+    opened: Store, number: int, how: Reading, tasks: list[tuple[Law, Task]], known: Callable[[int], None]
+) -> Iterator[tuple[list[tuple[str, str, str]], Job]]:
+    """A job for each law and chunk of groups with fits that are not known; what is known is marked as seen on the way."""
+    for chunk in opened.group_chunks(how.digest, CHUNK):
+        for law, task in tasks:
+            keyed = [(grp, _key(law, task, parts), parts) for grp, parts in chunk]
+            have = opened.known([key for _, key, _ in keyed])
+            slots = [(law.name, grp, key) for grp, key, _ in keyed if key in have]
+            todo = [(grp, key, parts) for grp, key, parts in keyed if key not in have]
+            mixed = {key: _units(parts) for _, key, parts in todo if len({p[2] for p in parts}) > 1}
+            refused = [Fitted(key, law.name, "unusable", sentence) for key, sentence in mixed.items()]
+            slots += [(law.name, grp, key) for grp, key, _ in todo if key in mixed]
+            if slots:
+                opened.commit(number, slots, refused)
+                known(len(slots))
+            todo = [item for item in todo if item[1] not in mixed]
+            groups = {
+                key: Group(key, sum(p[3] for p in parts), opened.content([p[0] for p in parts]))
+                for _, key, parts in todo
+            }
+            if groups:
+                yield [(law.name, grp, key) for grp, key, _ in todo], (fit_chunk, (task, list(groups.values())))
 
 
-def _run(jobs: list[tuple[Any, ...]], pool: Executor | None) -> Iterable[list[dict[str, Any]]]:
-    if pool is None:
-        yield from (fit_chunk(*job) for job in jobs)
-        return
-    for future in as_completed([pool.submit(fit_chunk, *job) for job in jobs]):
-        try:
-            yield future.result()
-        except BrokenExecutor as error:
-            raise RunsError(
-                "a worker process died: what was committed is safe; run the refit again to finish."
-            ) from error
+def _units(parts: list[tuple[int, str, str, int, str]]) -> str:
+    units = {unit: path for _, _, unit, _, path in reversed(parts)}
+    said = " and ".join(f"{unit} in {path!r}" for unit, path in sorted(units.items()))
+    return f"the files of this group state their losses in different units ({said}): refit them apart, or give the loss unit."
 
 
-def _files(sources: Any) -> list[str]:
-    found: list[str] = []
-    for source in [sources] if isinstance(sources, str | Path) else sources:
-        if Path(source).is_dir():
-            found += sorted(str(p) for p in Path(source).rglob("*") if p.is_file() and not p.name.startswith("."))
-        elif Path(source).exists():
-            found.append(str(source))
-        else:
-            found += sorted(glob.glob(str(source), recursive=True))
-    if not found:
-        raise RunsError(f"no files at {sources!r}: check the path or the pattern.")
-    return list(dict.fromkeys(found))
+def _key(law: Law, task: Task, parts: list[tuple[int, str, str, int, str]]) -> str:
+    content = [f"{p[1]} {p[2]}" for p in parts]
+    return digest(
+        *content, law.name, law.equation, repr(law.coefs), repr(task.objective), str(task.resamples), str(task.seed),
+        str(task.level), task.version,
+    )  # fmt: skip
 
 
-def read_file(path: str, required: Sequence[str], target: str) -> pd.DataFrame | str:
-    """The runs table of one file, or a sentence saying why there is none: one bad file must not lose the others."""
-    from scaling.logs import read_runs
-
-    try:
-        return read_runs(glob.escape(path), required=required, target=target)
-    except (ValueError, OSError) as error:
-        return str(error)
-
-
-def _groups(
-    sources: Any, law: Law, by: list[str], pool: Executor | None
-) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], list[tuple[dict[str, Any], str]]]:
-    """Groups as (name, table), and files that could not be read as (name, sentence)."""
-    import pandas as pd
-
-    needed = (*law.inputs, law.target)
-    bad: list[tuple[dict[str, Any], str]] = []
-    if isinstance(sources, pd.DataFrame):
-        tables = [("", sources)]
-    else:
-        paths = _files(sources)
-        arguments = (paths, [law.inputs] * len(paths), [law.target] * len(paths))
-        read = list(pool.map(read_file, *arguments)) if pool is not None else list(map(read_file, *arguments))
-        bad = [({"file": p}, r) for p, r in zip(paths, read, strict=True) if isinstance(r, str)]
-        tables = [(p, r) for p, r in zip(paths, read, strict=True) if not isinstance(r, str)]
-    if not by:
-        return [({"file": p} if p else {}, t[list(needed)]) for p, t in tables], bad
-    for p, t in list(tables):
-        if missing := [c for c in by if c not in t]:
-            bad.append(({"file": p}, f"column {missing[0]!r} to group by is not in {p!r}."))
-    tables = [(p, t) for p, t in tables if all(c in t for c in by)]
-    if not tables:
-        return [], bad
-    whole = pd.concat([t[[*dict.fromkeys((*needed, *by))]] for _, t in tables], ignore_index=True)
-    out = []
-    for key, part in whole.groupby(by, sort=True, dropna=False):
-        values = key if isinstance(key, tuple) else (key,)
-        out.append(({c: str(v) for c, v in zip(by, values, strict=True)}, part[list(needed)]))
-    return out, bad
-
-
-def _slot(law: Law, group: dict[str, Any]) -> str:
-    return json.dumps({"law": law.name, "group": group}, sort_keys=True)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _key(table: pd.DataFrame, law: Law, objective: Objective, resamples: int, seed: int) -> str:
-    version = metadata.version("scaling-laws")
-    content = hashlib.sha256()
-    for name in table.columns:
-        content.update(json.dumps(str(name)).encode())
-        content.update(table[name].to_numpy(float).tobytes())
-    return _digest(content.hexdigest(), law.name, law.equation, repr(objective), str(resamples), str(seed), version)
-
-
-def _unfitted(key: str, law: Law, slot: str, message: str, status: str = UNREADABLE) -> dict[str, Any]:
-    return {
-        "key": key,
-        "law": law.name,
-        "slot": slot,
-        "status": status,
-        "message": message,
-        "document": {},
-        "draws": None,
-    }
-
-
-def fit_chunk(
-    law: Law | str, items: list[tuple[str, str, pd.DataFrame]], objective: Objective, resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """Fit one chunk of (key, slot, table) as one batch; where a table breaks the batch, one by one."""
-    import pandas as pd
-
-    from scaling.fitting import fit
-    from scaling.laws import get
-    from scaling.uncertainty import bootstrap
-
-    law = get(law) if isinstance(law, str) else law
-    tables = [table.assign(_group=i) for i, (_, _, table) in enumerate(items)]
-    try:
-        batch = fit(law, pd.concat(tables, ignore_index=True), objective, by="_group")
-    except ValueError as error:
-        if len(items) == 1:
-            key, slot, _ = items[0]
-            return [_unfitted(key, law, slot, str(error), "unusable")]
-        return [f for item in items for f in fit_chunk(law, [item], objective, resamples, seed)]
-    out = []
-    for i, (key, slot, _) in enumerate(items):
-        one, draws = batch.group(i), None
-        if resamples and bool(one.converged):
-            one = bootstrap(one, resamples, rng=int(_digest(key, str(seed))[:15], 16))
-            draws = one.theta
-        document = one.to_dict()
-        document.pop("resamples", None)  # they are in the file of draws
-        out.append(
-            {"key": key, "law": law.name, "slot": slot, "status": document["status"], "message": document["message"],
-             "document": document, "draws": draws}
-        )  # fmt: skip
-    return out
+def _unreadable(law: Law, path: str, sentence: str) -> tuple[list[tuple[str, str, str]], list[Fitted]]:
+    grp = group_text({"file": path})
+    key = digest(law.name, grp, sentence)
+    return [(law.name, grp, key)], [Fitted(key, law.name, "unreadable", sentence)]

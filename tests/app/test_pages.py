@@ -75,3 +75,20 @@ def test_a_file_that_is_no_log_is_one_sentence():
     at = opened("runs", ("bad.csv", b"\x00\x01\x02"))
     assert not at.exception
     assert len(at.error) == 1
+
+
+def test_a_store_shows_its_state_coefficients_over_time_and_changes():
+    at = opened("batch")
+    at.button(key="sample_store").click().run(timeout=120)
+    assert not at.exception
+    assert not at.error
+    assert {"law", "status", "fits"} <= set(at.dataframe[0].value.columns)
+    assert len(at.dataframe[1].value) == 2  # two nights
+    at.selectbox(key="batch_coef").set_value("alpha").run()
+    assert not at.exception
+
+
+def test_a_store_that_is_not_there_is_one_sentence():
+    at = opened("batch", store="/nowhere/at/all")
+    assert not at.exception
+    assert "no directory" in at.error[0].value

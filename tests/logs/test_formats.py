@@ -10,7 +10,9 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from scaling.cli import main
 from scaling.errors import RunsError
 from scaling.laws import LAWS
 from scaling.logs import describe_read, large, read_runs
@@ -66,7 +68,7 @@ SAMPLES = {
     "lightning_metrics_small.csv": (
         "lightning", {}, 1, {"step": 400, "loss": 1.9023048877716064, "train_loss": 1.8657245635986328},
     ),
-    "lightning_metrics_step_epoch.csv": ("lightning", {}, 1, {"loss": 4.132571697235107}),
+    "lightning_metrics_step_epoch.csv": ("lightning", {}, 1, {"step": 14074, "loss": 4.132571697235107}),
     "litgpt_metrics.csv": ("litgpt", {}, 1, {"step": 19, "loss": 8.731, "n_tokens": 655360, "lr": 8e-5}),
     "llmc_main.log": ("llm.c", {}, 1, {"step": 9536, "loss": 3.275959}),
     "megatron_stdout.log": (
@@ -79,10 +81,16 @@ SAMPLES = {
     "modded_nanogpt.log": ("modded-nanogpt", {}, 1, {"step": 5100, "loss": 3.2741, "planned_steps": 5100}),
     "nanogpt_stdout.log": ("nanogpt", {}, 1, {"step": 200, "loss": 2.4601, "train_loss": 2.4314}),
     "olmo_console.log": ("olmo", {}, 1, {"step": 20, "loss": 8.942, "n_tokens": 10_485_760, "planned_steps": 20_000}),
-    "tensorboard_scalar.csv": ("tensorboard", {}, 1, {"step": 2999}),
-    "wandb_history_olmo.csv": ("wandb-history", {"loss": "eval/c4_en-validation/CrossEntropyLoss"}, 1, {}),
-    "wandb_panel_export_8runs.csv": ("wandb-panel", {}, 8, {}),
-    "wandb_runs_table_levanter.csv": ("wandb-runs", {}, 92, {}),
+    "tensorboard_scalar.csv": ("tensorboard", {}, 1, {"step": 2999, "loss": 0.15809640288352966}),
+    "wandb_history_olmo.csv": (
+        "wandb-history", {"loss": "eval/c4_en-validation/CrossEntropyLoss"}, 1,
+        {"step": 1600, "loss": 4.025713920593262, "n_tokens": 838860800},
+    ),
+    "wandb_panel_export_8runs.csv": ("wandb-panel", {}, 8, {"step": 59, "loss": 6.034308433532715}),
+    "wandb_runs_table_levanter.csv": (
+        "wandb-runs", {}, 92,
+        {"n_params": 9714698752, "n_tokens": 4811128832, "flops": 300001905768.64 * 1e9, "loss": 3.2964468002319336},
+    ),
     "wandb_runs_table_small.csv": ("wandb-runs", {}, 24, {"loss": 3.3392860889434814}),
 }  # fmt: skip
 
@@ -100,6 +108,53 @@ def test_each_sample_is_recognised_and_read_to_its_last_losses(name, reference):
     text = describe_read(runs)
     assert name in text
     assert f"was read as {FORMATS[kind].title}." in text
+
+
+QUIRKS = {
+    # file: what `scaling check` must name of it, beside its format
+    "hf_console_dicts.log": ("column_choice", "no_scale"),
+    "lightning_metrics_small.csv": ("steps_from_zero", "column_choice"),
+    "lightning_metrics_step_epoch.csv": ("steps_from_zero",),
+    "litgpt_metrics.csv": ("sparse_rows", "lr_peak"),
+    "megatron_stdout.log": ("samples_not_tokens", "skipped_iterations", "lr_peak", "unfinished"),
+    "mlflow_metric_file_train_loss": ("scalar_export", "training_loss"),
+    "olmo_console.log": ("training_loss", "unfinished"),
+    "tensorboard_scalar.csv": ("scalar_export",),
+    "wandb_panel_export_8runs.csv": ("wide_export", "training_loss"),
+    "wandb_runs_table_levanter.csv": ("column_factor",),
+    "wandb_runs_table_small.csv": ("loss_unit_suspect",),
+}
+
+
+@pytest.mark.parametrize("name", QUIRKS)
+def test_check_names_the_quirks_of_each_sample(name, reference):
+    said = CliRunner().invoke(main, ["check", str(reference(f"log-formats/{name}"))])
+    assert said.exit_code == 0, said.output
+    for code in QUIRKS[name]:
+        assert f"  {code}: " in said.stdout
+
+
+@pytest.mark.parametrize("name", ["hf_trainer_state.json", "wandb_history_olmo.csv"])
+def test_check_asks_which_of_many_losses_is_meant(name, reference):
+    said = CliRunner().invoke(main, ["check", str(reference(f"log-formats/{name}"))])
+    assert said.exit_code == 2
+    assert "columns that can be loss" in said.stderr
+    assert "--column loss=" in said.stderr
+
+
+def test_sizes_of_runs_come_from_a_sidecar_or_from_config_columns(reference, write):
+    """The panel of eight runs has losses alone: N and D are joined by run name, or stand in columns of a configuration."""
+    panel = reference("log-formats/wandb_panel_export_8runs.csv")
+    names = list(read_runs(panel)["run"])
+    meta = "name,n_params,n_tokens\n" + "".join(f"{n},{i + 1}e6,{i + 1}e9\n" for i, n in enumerate(names))
+    runs = read_runs(panel, meta=write(meta, "meta.csv"))
+    assert runs["n_params"].tolist() == [1e6 * (i + 1) for i in range(8)]
+    assert runs["flops"].tolist() == [6e15 * (i + 1) ** 2 for i in range(8)]
+    table = write(
+        "Name,config.n_params,config.max_tokens,eval/loss\na,1e6,2e9,3.5\nb,2e6,4e9,3.1\n", "wandb_export.csv"
+    )
+    runs = read_runs(table, columns={"n_tokens": "config.max_tokens"})
+    assert runs[["n_params", "n_tokens", "loss"]].to_numpy().tolist() == [[1e6, 2e9, 3.5], [2e6, 4e9, 3.1]]
 
 
 def test_no_other_reference_table_is_taken_for_a_log(reference):

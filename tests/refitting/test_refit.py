@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import RunsError
-from scaling.fitting import fit
+from scaling.fitting import fit, load_fit
 from scaling.refitting import changed, export, read_study, refit, status
 from scaling.refitting.store import Store
 
@@ -45,13 +45,15 @@ def test_a_refit_equals_direct_fits_and_a_second_one_computes_nothing(logs: Path
 def test_only_a_changed_file_is_fitted_again_and_the_move_is_reported(logs: Path, tmp_path: Path) -> None:
     refit(logs, "chinchilla", store=tmp_path / "s", workers=1, resamples=20)
     _write(logs / "2.csv", 2, floor=2.4)
-    assert refit(logs, "chinchilla", store=tmp_path / "s", workers=1, resamples=20).n_computed == 1
+    report = refit(logs, "chinchilla", store=tmp_path / "s", workers=1, resamples=20)
+    assert report.n_computed == 1
+    key = report.coefs.loc[report.coefs["group"].str.contains("2.csv", regex=False), "key"].iloc[0]
     moved = changed(tmp_path / "s")
     assert "E" in set(moved["coef"])
     assert moved["group"].str.contains("2.csv", regex=False).all()
     with Store(tmp_path / "s") as store:
-        key = next(iter(store.fits_of(2).values()))["key"]
         assert store.draws(key).shape == (20, 5)
+        assert load_fit(store.document(key)).theta[0] == moved.set_index("coef")["after"]["E"]
 
 
 def test_a_bad_file_is_a_row_with_a_sentence(logs: Path, tmp_path: Path) -> None:

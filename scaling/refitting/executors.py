@@ -1,0 +1,149 @@
+"""Where the work of a refit runs: this process, processes of this machine, any Executor, or a dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from itertools import chain, islice
+from types import TracebackType
+from typing import Any
+
+from scaling.errors import RunsError
+
+AHEAD = 3  # jobs in flight for each worker: enough to keep it busy, few enough to hold in memory
+RESTARTS = 3
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_SAFE = "what was committed is safe; run the refit again to finish."
+
+Job = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class Workers:
+    """Runs jobs, a bounded number ahead; a local process that dies is replaced and its jobs are done again."""
+
+    def __init__(
+        self, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
+    ) -> None:
+        self._client: Any = None
+        self._own = executor is None and scheduler is None and workers != 1
+        self._count = workers or os.cpu_count() or 1
+        self._environment: dict[str, str | None] = {}
+        self.restarts = 0
+        self._pool: Executor | None = executor
+        if scheduler is not None:
+            self._pool, self._count = self._connect(scheduler)
+        elif executor is not None:
+            self._count = workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+
+    @property
+    def remote(self) -> bool:
+        """Whether jobs may run where this machine's files are not seen."""
+        return self._pool is not None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._own and self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if self._client is not None:
+            self._client.close()
+
+    def _connect(self, address: str) -> tuple[Executor, int]:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise RunsError(
+                "a scheduler needs the package distributed: pip install 'scaling-laws[cluster]'."
+            ) from error
+        try:
+            self._client = Client(address, timeout=20, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise RunsError(f"the scheduler {address!r} does not answer: {error or 'no answer in 20 s'}.") from error
+        threads = sum(self._client.nthreads().values())
+        if not threads:
+            self._client.close()
+            raise RunsError(f"the scheduler {address!r} has no workers: start them with `dask worker {address}`.")
+        executor: Executor = self._client.get_executor(pure=False, retries=RESTARTS)
+        return executor, threads
+
+    def _start(self) -> Executor | None:
+        if self._own and self._pool is None:
+            # BLAS reads these when a process loads it, so the new processes must inherit them
+            for name in _THREADS:
+                self._environment.setdefault(name, os.environ.get(name))
+                os.environ[name] = "1"
+            # not forked: threads of the caller would be forked with it
+            self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"))
+        return self._pool
+
+    def run(self, jobs: Iterator[tuple[Any, Job]]) -> Iterator[tuple[Any, Any]]:
+        """(label, result) of (label, (function, arguments)), in the order in which they end."""
+        waiting = list(islice(jobs, 2))
+        alone = self._own and self._pool is None and len(waiting) < 2  # one job is not worth the start of a process
+        pool = None if alone else self._start()
+        if pool is None:
+            for label, (function, arguments) in chain(waiting, jobs):
+                yield label, function(*arguments)
+            return
+        flying: dict[Future[Any], tuple[Any, Job]] = {}
+        while True:
+            while len(flying) < AHEAD * self._count:
+                item = waiting.pop() if waiting else next(jobs, None)
+                if item is None:
+                    break
+                try:
+                    flying[pool.submit(item[1][0], *item[1][1])] = item
+                except BrokenExecutor as error:
+                    waiting.append(item)
+                    if not flying:
+                        pool = self._replaced(error)
+                    break
+            if not flying and not waiting:
+                return
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                item = flying.pop(future)
+                try:
+                    result = future.result()
+                except BrokenExecutor as error:
+                    waiting.append(item)
+                    waiting += flying.values()
+                    flying.clear()
+                    pool = self._replaced(error)
+                    break
+                except (CancelledError, OSError) as error:
+                    raise RunsError(f"the workers were lost ({type(error).__name__}: {error}): {_SAFE}") from error
+                except Exception as error:
+                    if type(error).__module__.startswith("distributed"):
+                        raise RunsError(f"the cluster gave a chunk up ({error}): {_SAFE}") from error
+                    raise
+                yield item[0], result
+
+    def _replaced(self, error: BaseException) -> Executor:
+        self.restarts += 1
+        if not self._own or self.restarts > RESTARTS:
+            raise RunsError(
+                "worker processes died (for want of memory? or started by a script without `if __name__ == '__main__':`?): "
+                + _SAFE
+            ) from error
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+        pool = self._start()
+        assert pool is not None
+        return pool
