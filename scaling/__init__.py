@@ -37,6 +37,7 @@ _HOME = {
     "scaling.selection": ["Comparison", "compare"],
     "scaling.capability": ["Capability", "score_along", "score_at"],
     "scaling.calculators": ["alternatives", "best_mixture", "break_even", "compare_thresholds", "data_transferred", "safe_kl", "threshold"],
+    "scaling.design": ["Design", "band_with", "design", "ladder_for"],
     "scaling.groups": ["GroupComparison", "compare_groups"],
     "scaling.curves.conditions": ["classify_tasks", "difference_of_conditions"],
     "scaling.curves.red_team": ["red_team"],
@@ -50,7 +51,10 @@ _HOME = {
         "KNOWN_RUNS", "KNOWN_SHAPES", "Layout", "Memory", "Settings", "TradeOff", "beside_known", "known_shape", "layout", "memory",
         "serving_memory", "settings", "trade_off",
     ],
-    "scaling.uncertainty": ["Interval", "bca", "bootstrap", "draws", "interval", "jackknife", "profile"],
+    "scaling.uncertainty": [
+        "Drift", "Interval", "bca", "best_size", "bootstrap", "draws", "drift", "held_out_errors", "influence", "interval",
+        "intervals_table", "jackknife", "outliers", "profile",
+    ],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("charts",)  # offered as scaling.charts

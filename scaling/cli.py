@@ -17,6 +17,7 @@ COMMANDS = {  # name: the function in scaling.commands.<name>, in the order of t
     "check": "check",
     "fit": "fit_command",
     "plan": "plan",
+    "design": "design",
     "compare": "compare",
     "isoflop": "isoflop",
     "descent": "descent",

@@ -84,6 +84,30 @@ def test_fit_json_meets_its_schema_and_nothing_else_is_printed(sweep):
     assert document["provenance"]["files"][0]["rows"] == 70
 
 
+@pytest.mark.parametrize("method", ["recommended", "profile", "wild"])
+def test_intervals_by_a_method_of_choice_are_those_of_the_library(sweep, method):
+    words = (
+        "fit",
+        sweep,
+        "--column",
+        "loss=eval/loss",
+        "--where",
+        "family=web",
+        "--resamples",
+        "0",
+        "--interval",
+        method,
+    )
+    document = json.loads(call(*words, "--json").stdout)
+    jsonschema.validate(document, schema("fit"))
+    runs = scaling.read_runs(sweep, columns={"loss": "eval/loss"}, where=["family=web"])
+    table = scaling.intervals_table(scaling.fit("chinchilla", runs), method=method)
+    for row, expected in zip(document["intervals"], table.to_dict("records"), strict=True):
+        assert row["quantity"] == expected["quantity"]
+        assert (row["low"], row["high"]) == pytest.approx((expected["low"], expected["high"]))
+    assert f"intervals, {method} (95%)" in call(*words).stdout
+
+
 def test_equal_calls_print_equal_numbers_and_the_seed_changes_the_intervals(sweep):
     def run(seed):
         return call("fit", sweep, "--column", "loss=eval/loss", "--resamples", 50, "--json", "--seed", seed).stdout

@@ -54,13 +54,13 @@ OTHER = (1.0, 1e3)  # of a column not named above
 DRAWS = 512  # candidate sets of coefficients
 DETERMINED = 1e5  # condition number up to which noise-free runs must give back 6 digits
 
-#: laws of several breaks have many local optima, and the global search does not find the best one every time: they start
-#: from values read off a plot, as their authors do, here within a tenth of the truth
-ROUGH_START = ("bnsl2", "bnsl3")
+#: from cold, three breaks end in another optimum here: they start from values read off a plot, as their authors do, within
+#: a tenth of the truth
+ROUGH_START = ("bnsl3",)
 
 
 def refit(name: str, truth: np.ndarray, runs: pd.DataFrame, **options):
-    """Least squares of the log where the target has one, with no help but for the laws of several breaks."""
+    """Least squares of the log where the target has one, with no help but for the law of three breaks."""
     law = LAWS[name]
     if name in ROUGH_START:
         off = 1 + 0.1 * np.cos(np.arange(len(truth)))

@@ -36,7 +36,7 @@ ALLOWED = {
     "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
     "charts": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "planning", "compute", "quantities", "approaches",
-        "selection", "curves", "capability", "simulation", "training",
+        "selection", "curves", "capability", "simulation", "training", "design",
     },
 }  # fmt: skip
 DOORS = {"__init__", "__main__", "cli", "commands", "report"}

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 import scaling
-from scaling.planning.advice import advise
 from scaling.cli import main
 from scaling.errors import PlanError, QuantityError, ScalingError
 from scaling.hardware import accelerator
 from scaling.laws import get
 from scaling.planning import plan
+from scaling.planning.advice import advise
 from scaling.planning.score import link_of
 from scaling.planning.spread import average, plan_each
 

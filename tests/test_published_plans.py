@@ -9,9 +9,9 @@ import pytest
 import scaling
 from scaling.allocation import allocate, flops_for_loss, flops_for_params
 from scaling.compute import DENSE, Lifetime, Shape
-from scaling.training.known_runs import KNOWN_RUNS
 from scaling.planning import plan
 from scaling.training import trade_off
+from scaling.training.known_runs import KNOWN_RUNS
 
 HOFFMANN = scaling.published("hoffmann2022-3")
 

@@ -148,6 +148,8 @@ with inputs.sentences():
         if spend is not None:
             design = cache.design(law, train_flops, spend, of)
             st.write(inputs.escape(design.finding))
+            picture = charts.design_chart(design, law)
+            inputs.show_chart(picture, "next", "Runs done, runs to do next, and the best runs up to the budget")
             inputs.show_table(design.runs)
             inputs.downloads("design", design.runs, design.to_dict())
 inputs.downloads("plan", beside, made.to_dict() if spread is None else spread.to_dict(), picture)

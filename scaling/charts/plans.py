@@ -17,6 +17,7 @@ from scaling.quantities import format_quantity
 
 if TYPE_CHECKING:
     from scaling.capability import Capability
+    from scaling.design import Design
     from scaling.training import TradeOff
 
 
@@ -195,4 +196,34 @@ def trade_off_chart(result: TradeOff, level: float = 0.8) -> alt.TopLevelMixin:
     words = f"A model of {smaller:.2g} of the best size reaches its loss for {1 + extra:.2f} times the training compute" if np.isfinite(extra) else f"A model of {smaller:.2g} of the best size never reaches its loss"  # fmt: skip
     return alt.hconcat(*parts).properties(
         title=alt.Title(words, subtitle=f"serving costs in proportion to the size; bands of {level:.0%}", anchor="start", subtitleColor=MUTED)
+    )  # fmt: skip
+
+
+def design_chart(made: Design, result: FitResult) -> alt.TopLevelMixin:
+    """Runs done and runs to do next over model size and tokens, with the frontier of best runs up to the target."""
+    point = result.point
+    budgets = np.geomspace(float(made.runs["flops"].min()), made.target, 30)
+    best = allocate(point, budgets)
+    line = pd.DataFrame({"n_params": best.n_params, "n_tokens": best.n_tokens})
+    after = made.runs.assign(what="next")
+    columns = ["n_params", "n_tokens"]
+    done = pd.DataFrame(columns=columns) if point.runs is None else point.runs[columns].drop_duplicates()
+    every = pd.concat([done, after[columns], line])
+    x = alt.X(
+        "n_params:Q", title=TITLES["n_params"], scale=log_scale(every["n_params"]), axis=log_axis(every["n_params"])
+    )
+    y = alt.Y(
+        "n_tokens:Q", title=TITLES["n_tokens"], scale=log_scale(every["n_tokens"]), axis=log_axis(every["n_tokens"])
+    )
+    layers = [
+        alt.Chart(line).mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(x=x, y=y),
+        alt.Chart(done).mark_point(color=MUTED, filled=True, size=30).encode(x=x, y=y, tooltip=columns),
+        alt.Chart(after)
+        .mark_point(color=INK, filled=False, strokeWidth=2)
+        .encode(x=x, y=y, size=alt.Size("count:Q", title="runs", scale=alt.Scale(range=[60, 400]), legend=alt.Legend(values=sorted({int(v) for v in after["count"].quantile([0, 0.5, 1])}))),
+                tooltip=["n_params", "n_tokens", "flops", "count", "beyond"]),
+    ]  # fmt: skip
+    return alt.layer(*layers).properties(
+        width=460, height=360,
+        title=headline(made.finding, "filled: done; rings: next; dashed: the best runs"),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,12 +21,15 @@ from scaling.commands.shared import (
     read,
     reading_line,
     runs_options,
+    table_text,
     warn,
     write,
 )
 from scaling.errors import RunsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fitting import FitResult
 
 
@@ -35,12 +39,17 @@ if TYPE_CHECKING:
 @click.option("--by", multiple=True, metavar="COLUMN", help="Fit each group of rows that share its value; repeatable.")
 @runs_options
 @fit_options
+@click.option(
+    "--interval",
+    metavar="METHOD",
+    help="Also a table of intervals: recommended (by what the residuals show), hc3, mixed, profile, bca, wild, strata, ...",
+)
 @json_option
 @click.option("--out", metavar="FILE", help="Also save the fit as JSON, for `scaling plan --fit FILE`.")
 @click.option("--chart", metavar="FILE", help="Draw data and fit: .svg, .png or .html.")
 def fit_command(
     runs: tuple[str, ...], laws: tuple[str, ...], by: tuple[str, ...], objective: str, fixed: tuple[str, ...], resamples: int,
-    kind: str, clusters: str, seed: int, as_json: bool, out: str | None, chart: str | None, **reading: Any,
+    kind: str, clusters: str, seed: int, interval: str | None, as_json: bool, out: str | None, chart: str | None, **reading: Any,
 ) -> int:  # fmt: skip
     """Fit a law to runs: coefficients with intervals, and what is wrong with them."""
     from scaling.laws import get
@@ -50,6 +59,13 @@ def fit_command(
     check_writable(out, "--out")
     if chart and (len(chosen) > 1 or by):
         raise click.UsageError("--chart draws one fit: give one --law and no --by.")
+    if interval is not None:
+        from scaling.uncertainty.table import METHODS
+
+        if interval not in METHODS:
+            raise click.UsageError(f"--interval {interval!r}: choose {', '.join(METHODS)}.")
+    if interval and by:
+        raise click.UsageError("--interval is for single fits: leave --by away, or keep one group with --where.")
     targets = {law.target for law in chosen}
     if len(targets) > 1:
         raise click.UsageError(
@@ -65,6 +81,12 @@ def fit_command(
     values = fixed_coefs(fixed)
     results = [fit_law(law.name, table, by, objective, values, resamples, kind, clusters, seed) for law in chosen]
     documents = [_document(r) for r in results]
+    tables = [_intervals(r, interval, clusters, seed) for r in results] if interval else []
+    for entry, rows in zip(documents, tables, strict=False):
+        entry["intervals"] = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+            for row in rows.to_dict("records")
+        ]
     document = (
         documents[0]
         if len(documents) == 1
@@ -76,9 +98,17 @@ def fit_command(
         print_json(document)
     else:
         click.echo(reading_line(table))
-        for result in results:
+        for k, result in enumerate(results):
             click.echo()
             click.echo(str(result))
+            if tables:
+                rows = tables[k]
+                shown = [
+                    [str(r["quantity"]), f"{r['estimate']:.4g}", f"[{r['low']:.4g}, {r['high']:.4g}]", str(r["method"])]
+                    for r in rows.to_dict("records")
+                ]
+                click.echo(f"\nintervals, {interval} ({rows['level'].iloc[0]:.0%}): {rows['why'].iloc[0]}")
+                click.echo(table_text(shown, ("quantity", "estimate", "interval", "method")))
             if not result.point.shape:
                 for budget, r in _ratios(result).items():
                     span = "" if r["low"] is None else f" [{r['low']:.3g}, {r['high']:.3g}]"
@@ -101,6 +131,13 @@ def fit_command(
     return 0
 
 
+def _intervals(result: FitResult, method: str, clusters: str, seed: int) -> pd.DataFrame:
+    from scaling.uncertainty import intervals_table
+
+    column = clusters if method == "clusters" else None
+    return intervals_table(result.point, method=method, clusters=column, rng=seed)
+
+
 def _document(result: FitResult) -> dict[str, Any]:
     """The JSON of a fit, with the tokens per parameter it asks for."""
     document = result.to_dict()
@@ -111,8 +148,6 @@ def _document(result: FitResult) -> dict[str, Any]:
 
 def _ratios(result: FitResult) -> dict[str, dict[str, float | None]]:
     """Tokens per parameter at the power of ten next to the largest run, and a hundred times beyond."""
-    import math
-
     from scaling.allocation import tokens_per_param_at
 
     point, law = result.point, result.law

@@ -10,14 +10,25 @@ import numpy as np
 
 from scaling.errors import FitError, RunsError
 from scaling.fitting.covariance import sandwich
-from scaling.fitting.diagnose import ILL_CONDITIONED, design_warnings, lack_of_fit
+from scaling.fitting.diagnose import (
+    ILL_CONDITIONED,
+    deciding_run,
+    design_warnings,
+    lack_of_fit,
+    noise_sizes,
+    null_direction,
+    one_step,
+    outlier_warning,
+    run_names,
+    weak_direction,
+)
 from scaling.fitting.noise import log_compute, noise_model
 from scaling.fitting.objective import Huber, Objective, get_objective
 from scaling.fitting.problem import Problem
 from scaling.fitting.result import PER_ROW, FitResult, FitStatus, FitWarning, domain_of
 from scaling.fitting.scale import Coordinates
-from scaling.fitting.solver import LOOSE_TOLERANCE, Solution, evaluate, solve
-from scaling.fitting.starts import search
+from scaling.fitting.solver import LOOSE_TOLERANCE, Solution, _second_order, evaluate, solve
+from scaling.fitting.starts import StatesStarts, search
 from scaling.laws.law import Array, Law
 
 if TYPE_CHECKING:
@@ -25,7 +36,10 @@ if TYPE_CHECKING:
 
 AGREEMENT = 1e-6  # relative difference of objectives that counts as the same optimum
 EXACT = 1e-20  # objective of runs that lie on the law to rounding
-SETTLE_ROUNDS = 20  # re-estimates of each run's noise for the robust objective
+SETTLE_ROUNDS = 50  # re-estimates of each run's noise for the robust objective; half as many are usual
+SETTLED = (
+    1e-12  # relative change of the noise that ends them: looser, and the order of the rows shows in the ninth digit
+)
 SCALE_ROUNDS = 3  # re-estimates of the residual scale for objectives that take it from the data
 
 
@@ -138,7 +152,8 @@ def fit(
         y = table[law.target].to_numpy(float)[rows[i]]
         status[i], message[i], found = _judge(
             coordinates, objective, part, y, problem.take(np.array([i])), u[i], full_delta[i], at_bound[i],
-            bool(converged[i]), float(gradient[i]), float(condition[i]), int(agree[i]), start is None,
+            bool(converged[i]), float(gradient[i]), float(condition[i]), int(agree[i]), start is None, covariance[i],
+            run_names(table.iloc[rows[i]], len(rows[i])),
         )  # fmt: skip
         warnings.append(tuple(found))
         if good[i]:
@@ -181,11 +196,43 @@ def _settle(
         weighted = replace(problem, weights=problem.weights / spread**2)
         delta = objective.scales * sigma[:, None] * spread
         solution = minimise_rows(coordinates, objective, weighted, u, delta)
+        _polish(coordinates, objective, weighted, solution, delta)
         u = np.where(np.isfinite(solution.u), solution.u, u)
-        if (np.abs(sigma - before) <= 1e-9 * sigma).all():
+        if (np.abs(sigma - before) <= SETTLED * sigma).all():
             break
         before = sigma
     return solution, delta, spread, slope
+
+
+def _polish(coordinates: Coordinates, objective: Objective, problem: Problem, solution: Solution, delta: Array) -> None:
+    """One Newton step on rows that converged, kept where it lowers the gradient.
+
+    A solve that starts next to its optimum ends at the first gradient below tolerance; the noise re-estimated from
+    there would inherit where it started from.
+    """
+    rows = np.flatnonzero(solution.converged & ~solution.at_bound.any(-1))
+    if not len(rows):
+        return
+    part, bend, u = problem.take(rows), delta[rows], solution.u[rows]
+
+    def slope(at: Array) -> tuple[Array, Array, Array, Array]:
+        residual, jac = evaluate(coordinates, objective, part, at)
+        psi = part.weights * objective.psi(residual, bend)
+        return residual, jac, psi, np.matmul(jac, psi[..., None])[..., 0]
+
+    with np.errstate(all="ignore"):
+        residual, jac, psi, gradient = slope(u)
+        curved = part.weights * objective.curvature(residual, bend)
+        hessian = np.matmul(jac * curved[:, None], jac.swapaxes(1, 2))
+        hessian += _second_order(coordinates, objective, part, u, psi, gradient)
+        root = 1 / np.sqrt(np.maximum(np.abs(np.diagonal(hessian, axis1=1, axis2=2)), 1e-300))
+        scaled = np.nan_to_num(hessian * root[:, :, None] * root[:, None, :])
+        step = root * np.matmul(np.linalg.pinv(scaled, rcond=1e-13), (root * gradient)[..., None])[..., 0]
+        new = u - step
+        after = slope(new)[-1]
+        better = np.isfinite(new).all(-1) & (np.abs(root * after).max(-1) < np.abs(root * gradient).max(-1))
+        better &= np.abs(step).max(-1) < 1e-3  # a polish, not a search
+    solution.u[rows[better]] = new[better]
 
 
 def minimise_rows(
@@ -255,7 +302,9 @@ def _minimise(
         chosen_delta[row] = delta[best]
         for name in ("u", "value", "gradient", "iterations", "converged", "at_bound"):
             getattr(out, name)[row] = getattr(polished, name)[best]
-        if not out.converged[row]:
+        # where the best of the starts that a law states found no optimum, a valley has no end: scipy crawls along it no faster
+        endless = start is None and isinstance(law, StatesStarts)
+        if not out.converged[row] and not endless:
             _last_resort(
                 coordinates,
                 objective,
@@ -325,7 +374,8 @@ def _last_resort(
 
 def _judge(
     coordinates: Coordinates, objective: Objective, x: Mapping[str, Array], y: Array, problem: Problem, u: Array, delta: Array,
-    at_bound: Array, converged: bool, gradient: float, condition: float, agreeing: int, searched: bool,
+    at_bound: Array, converged: bool, gradient: float, condition: float, agreeing: int, searched: bool, covariance: Array,
+    names: Array,
 ) -> tuple[FitStatus, str, list[FitWarning]]:  # fmt: skip
     """Status, sentence and warnings of one fit."""
     law = coordinates.law
@@ -358,30 +408,33 @@ def _judge(
             f"stopped before the gradient vanished ({gradient:.1e}); do not use the coefficients.",
             found,
         )
+    r, weights, slopes = residual[0][used], problem.weights[0][used], jac[0][:, used]
+    if (far := outlier_warning(
+        noise_sizes(r, weights, n_free), r, objective.of == "log", names[used[: len(names)]], objective.redescends
+    )) is not None:  # fmt: skip
+        found.append(far)
     blocking = [w for w in found if w.code.startswith("undetermined")]
     if blocking:
         return FitStatus.UNDETERMINED, blocking[0].message, found
     if at_bound.any():
-        names = [law.coefs[i].name for i, b in zip(coordinates.free, at_bound, strict=True) if b]
-        text = f"{' and '.join(names)} went to the bound: the runs show no such term. Fit the law without it; no two-sided interval."
+        gone = [law.coefs[i].name for i, b in zip(coordinates.free, at_bound, strict=True) if b]
+        text = f"{' and '.join(gone)} went to the bound: the runs show no such term. Fit the law without it; no two-sided interval."
         found.append(FitWarning("at_bound", text))
         return FitStatus.AT_BOUND, text, found
     if not condition < ILL_CONDITIONED:
-        text = _null_direction(coordinates, problem, jac[0], condition)
+        text = f"{null_direction(coordinates, jac[0])} without the runs noticing (condition number {condition:.0e})."
         found.append(FitWarning("undetermined_ill_conditioned", text))
         return FitStatus.UNDETERMINED, text, found
+    if np.isfinite(covariance).all():
+        if (weak := weak_direction(coordinates, slopes * np.sqrt(weights), covariance)) is not None:
+            found.append(weak)
+        bend = delta if np.size(delta) == 1 else delta[used]
+        hessian = (slopes * (weights * objective.majoriser(r, bend))) @ slopes.T
+        moved = one_step(slopes, objective.psi(r, bend), weights, hessian)
+        if (one := deciding_run(moved, covariance, names[used[: len(names)]], coordinates)) is not None:
+            found.append(one)
     words = f"gradient {gradient:.0e}" + (f", {agreeing} of the polished starts agree" if searched else "")
     return FitStatus.CONVERGED, words, found
-
-
-def _null_direction(coordinates: Coordinates, problem: Problem, jac: Array, condition: float) -> str:
-    """Which coefficients can move together without the runs noticing."""
-    scaled = np.nan_to_num(jac / np.maximum(np.linalg.norm(jac, axis=1, keepdims=True), 1e-300))
-    _, _, right = np.linalg.svd(scaled.T, full_matrices=False)
-    weakest = right[-1]
-    names = [coordinates.law.coefs[i].name for i in coordinates.free]
-    moving = [n for n, v in zip(names, weakest, strict=True) if abs(v) > 0.25]
-    return f"{' and '.join(moving)} can change together without the runs noticing (condition number {condition:.0e})."
 
 
 def _quality(

@@ -1,7 +1,8 @@
 """How noisy each run is: one robust scale, and a trend of the scale with compute where the runs ask for one.
 
 Small runs are often noisier than large ones. Weighting each run by its own noise is what makes the robust fit tighter
-than least squares; a trend that is not there costs a little, so it is used only where it is significant.
+than least squares; a trend that is not there costs a little, so it is shrunk towards none by how little the runs show
+of it (positive-part James-Stein), without a threshold at which a fit would jump.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from scaling.fitting.objective import robust_scale
 from scaling.laws.law import Array
 
 SD_OF_LOG_ABS_NORMAL = 1.1107  # standard deviation of ln |z|, z standard normal: pi / sqrt(8)
-SIGNIFICANT = 2.0  # |t| from which a trend of the noise with compute is used
 MOST_SPREAD = np.log(30.0)  # no run is taken to be more than this much noisier than the middle one
 
 
@@ -33,7 +33,7 @@ def noise_model(residuals: Array, weights: Array, covariate: Array, n_free: int)
 
     residuals, weights (B, n); covariate (n,) or (B, n), such as ln compute. Returns sigma (B,), the standard deviation
     at the middle run with degrees of freedom taken off; spread (B, n), each run's noise relative to it; slope (B,) of
-    ln noise per unit of the covariate, 0 where it is not significant.
+    ln noise per unit of the covariate, shrunk by 1 - 1 / t^2 and 0 where |t| < 1.
     """
     counts = (weights > 0).astype(float)
     n = counts.sum(-1)
@@ -49,7 +49,8 @@ def noise_model(residuals: Array, weights: Array, covariate: Array, n_free: int)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = (t * (size - mean[:, None])).sum(-1) / squares
         error = 0.85 * SD_OF_LOG_ABS_NORMAL / np.sqrt(squares)  # the bounds above take 15 % off the scatter
-    slope = np.where((squares > 0) & (np.abs(slope) > SIGNIFICANT * error), slope / 0.8, 0.0)  # and 20 % off the slope
+        kept = np.maximum(1 - (error / slope) ** 2, 0.0)
+    slope = np.where((squares > 0) & (slope != 0), kept * slope / 0.8, 0.0)  # they take 20 % off the slope
     spread = np.exp(np.clip(slope[:, None] * t, -MOST_SPREAD, MOST_SPREAD))
     sigma = robust_scale(residuals / spread, counts) * np.sqrt(n / np.maximum(n - n_free, 1.0))
     return sigma, np.where(counts > 0, spread, 1.0), slope

@@ -2,7 +2,8 @@
 
 A law that is linear in some coefficients gives them up: at each point of a grid over the others they are a small
 least-squares problem with non-negativity where the law asks for it, solved exactly for all grid points at once.
-Other laws get a quasi-random cover of the plausible ranges.
+Other laws get a quasi-random cover of the plausible ranges. A law may also state starts of its own, read off the data; a few
+steps of the solver tell which of them are worth a polish.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import numpy as np
 from scaling.fitting.objective import Objective
 from scaling.fitting.problem import Problem
 from scaling.fitting.scale import Coordinates
+from scaling.fitting.solver import solve
 from scaling.laws.law import Array, Inputs
 
 GRID = {1: 64, 2: 400, 3: 729}  # points over the coefficients that are not linear, by their number
 QUASI_RANDOM = 1024
 N_POLISHED = 6
-N_STATED = 10  # polished of the starts that a law states itself
+SCREENED_OUT = 8  # of so many starts that a law states, one is polished
+SAME_VALUE = 2e-2  # relative difference of objectives after the screening below which two starts are taken for one
 
 
 @runtime_checkable
@@ -28,7 +31,7 @@ class StatesStarts(Protocol):
     """A law with starts of its own, where a cover of ranges would need too many points."""
 
     def starts_from(self, x: Inputs, y: Array, weights: Array) -> Array:
-        """Candidates (K, P) for one fit to y (n,) with weights (n,); none (0, P) leaves it to the cover of the ranges."""
+        """Candidates (K, P) for one fit to y (n,) with weights (n,); none, (0, P), leaves it to the cover of the ranges."""
 
 
 def search(
@@ -44,9 +47,7 @@ def search(
     other = [i for i in coordinates.free if i not in linear]
     stated = _stated(coordinates, problem)
     theta = _cover(coordinates, other) if stated is None else stated
-    if stated is not None:
-        pass
-    elif linear:
+    if linear and stated is None:
         theta = _eliminate(coordinates, objective, problem, theta, linear)
     elif free:
         theta = theta[np.isfinite(theta).all(-1)]
@@ -65,12 +66,10 @@ def search(
         value = objective.value(residual, weights, delta)
     value = np.where(np.isfinite(value), value, np.inf)
     u = coordinates.to_working(theta)
-    axes = [coordinates.free.index(i) for i in (other or linear)]
     if stated is not None:
-        n_keep = N_STATED
-    elif not linear:
-        n_keep = 4 * n_keep
-    return _separated(u, value, axes, n_keep), len(theta)
+        return _screen(coordinates, objective, problem, u[np.isfinite(value)], delta), len(theta)
+    axes = [coordinates.free.index(i) for i in (other or linear)]
+    return _separated(u, value, axes, n_keep if linear else 4 * n_keep), len(theta)
 
 
 def _stated(coordinates: Coordinates, problem: Problem) -> Array | None:
@@ -81,6 +80,18 @@ def _stated(coordinates: Coordinates, problem: Problem) -> Array | None:
     with np.errstate(all="ignore"):  # a candidate may overflow; it is then not finite and not chosen
         theta = law.starts_from(_one(problem.x), _one_array(problem.y), problem.weights[0])
     return theta if len(theta) else None
+
+
+def _screen(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, delta: Array) -> Array:
+    """Of starts u (K, p) the eighth that the solver takes lowest in p steps, where it took them; each value once if it can."""
+    many = problem.take(np.zeros(len(u), int))
+    moved = solve(coordinates, objective, many, u, np.repeat(delta, len(u), 0), max_iterations=u.shape[1])
+    order = np.argsort(moved.value, kind="stable")
+    value = moved.value[order]
+    order, value = order[np.isfinite(value)], value[np.isfinite(value)]
+    new = np.diff(value, prepend=-np.inf) > SAME_VALUE * value
+    keep = max(N_POLISHED // 2, round(len(u) / SCREENED_OUT))
+    return moved.u[np.concatenate([order[new], order[~new]])[:keep]]
 
 
 def _one(x: dict[str, Array]) -> dict[str, Array]:

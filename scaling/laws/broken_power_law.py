@@ -8,13 +8,9 @@ from functools import partial
 import numpy as np
 
 from scaling.errors import LawError
+from scaling.laws.breaks import candidates
 from scaling.laws.law import Array, Coef, Inputs, Law, split, stack
-from scaling.laws.stable import sigmoid, softplus
-
-PLACES = 16  # of a break, tried at even steps through the points
-WIDTHS = 5  # of a break, from a quarter of the mean spacing to half the span
-FLOORS = np.array([0.03, 0.3, 0.6, 0.8, 0.9, 0.97, 1.02])  # tried, in units of the lowest observation
-BEAM = 48  # candidates kept after each break
+from scaling.laws.stable import softplus
 
 
 def _curve(x: Inputs, theta: Array, column: str) -> Array:
@@ -26,6 +22,12 @@ def _curve(x: Inputs, theta: Array, column: str) -> Array:
     return a + b * np.exp(log_power)
 
 
+def _bend(z: Array) -> tuple[Array, Array]:
+    """softplus and its derivative, from one exponential."""
+    small = np.exp(-np.abs(z))
+    return np.maximum(z, 0.0) + np.log1p(small), np.where(z >= 0, 1.0, small) / (1.0 + small)
+
+
 def _jacobian(x: Inputs, theta: Array, column: str) -> tuple[Array, Array]:
     a, b, c0, *breaks = split(theta)
     log_x = np.log(x[column])
@@ -33,12 +35,48 @@ def _jacobian(x: Inputs, theta: Array, column: str) -> tuple[Array, Array]:
     slopes = [-log_x]  # of log_power, in the order of the coefficients from c0 on
     for c, d, f in zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True):
         z = (log_x - np.log(d)) / f
-        bend, share = softplus(z), sigmoid(z)
-        log_power = log_power - c * f * bend
-        slopes += [-f * bend, c * share / d, c * (z * share - bend)]
+        bend, share = _bend(z)
+        by_c = -f * bend
+        log_power = log_power + c * by_c
+        slopes += [by_c, c / d * share, c * (z * share - bend)]
     power = np.exp(log_power)
     term = b * power
     return a + term, stack(np.ones_like(term), power, *(term * s for s in slopes))
+
+
+def _second(x: Inputs, theta: Array, weights: Array, column: str) -> Array:
+    """sum_i weights_i d2 y_i / d theta2 (..., P, P); with g = ln of the power, d2 (b e^g) = b e^g (g' g'^T + g'')."""
+    _, b, c0, *breaks = split(theta)
+    log_x = np.log(x[column])
+    log_power = -c0 * log_x
+    slopes = [np.broadcast_to(-log_x, weights.shape)]
+    curved: list[tuple[int, int, Array]] = []  # the entries of g'', (..., n)
+    for k, (c, d, f) in enumerate(zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True)):
+        z = (log_x - np.log(d)) / f
+        bend, share = _bend(z)
+        peak = share * (1.0 - share) / f
+        i = 3 * k + 3  # where c, d, f of this break stand in theta
+        log_power = log_power - c * f * bend
+        slopes += [-f * bend, c / d * share, c * (z * share - bend)]
+        curved += [
+            (i, i + 1, share / d),
+            (i, i + 2, z * share - bend),
+            (i + 1, i + 1, -c / d**2 * (peak + share)),
+            (i + 1, i + 2, -c / d * z * peak),
+            (i + 2, i + 2, -c * z**2 * peak),
+        ]
+    power = weights * np.exp(log_power)
+    term = b * power
+    g = np.stack(slopes, -2)  # (..., P - 2, n)
+    out = np.zeros((*weights.shape[:-1], theta.shape[-1], theta.shape[-1]))
+    out[..., 1, 2:] = out[..., 2:, 1] = np.matmul(g, power[..., None])[..., 0]
+    out[..., 2:, 2:] = np.matmul(g * term[..., None, :], g.swapaxes(-1, -2))
+    for i, j, values in curved:
+        total = (term * values).sum(-1)
+        out[..., i, j] += total
+        if i != j:
+            out[..., j, i] += total
+    return out
 
 
 @dataclass(frozen=True)
@@ -46,74 +84,16 @@ class BrokenPowerLaw(Law):
     """A broken power law, which states its own starts: places of breaks are read off the curve, not drawn from a range."""
 
     def starts_from(self, x: Inputs, y: Array, weights: Array) -> Array:
-        """Candidates (K, P) for one curve y (n,), best first by a linearised squared error of ln y.
+        """Candidates (K, P) for one curve y (n,) with weights (n,), best first by the squared error of ln y.
 
-        With the floor a and the breaks' places and widths given, ln(y - a) is linear in ln b and all exponents. Breaks are
-        inserted one after another into the best fits with one fewer: the gain of one more is a projection, not a fit.
-        Observations must be positive where their weight is; otherwise no candidates (0, P) are returned.
+        None, (0, P), for a law without breaks, which a grid over its one exponent covers, and where an observation that
+        counts is not positive.
         """
-        used = weights > 0
+        n_breaks, used = (len(self.coefs) - 3) // 3, weights > 0
         y, weights = y[used], weights[used]
-        if len(y) < 3 or not (y > 0).all():
+        if not n_breaks or not (y > 0).all():
             return np.empty((0, len(self.coefs)))
-        return _insert_breaks(np.log(x[self.inputs[0]][used]), y, weights, (len(self.coefs) - 3) // 3)
-
-
-def _insert_breaks(t: Array, y: Array, weights: Array, n_breaks: int) -> Array:
-    """theta (K, P) for observations y (n,) at log inputs t (n,)."""
-    distinct = np.unique(t)
-    span = max(float(distinct[-1] - distinct[0]), 1e-3)
-    inside = np.interp(np.linspace(0, len(distinct) - 1, PLACES), np.arange(len(distinct)), distinct)
-    places = np.concatenate([inside, [distinct[0] - 0.25 * span, distinct[-1] + 0.25 * span]])
-    widths = np.geomspace(0.25 / max(len(distinct) - 1, 1), 0.5, WIDTHS) * span
-    place, width = (v.ravel() for v in np.meshgrid(places, widths, indexing="ij"))
-    bends = width[:, None] * softplus((t - place[:, None]) / width[:, None])  # (G, n)
-
-    floors = FLOORS * y.min()
-    above = np.maximum(y - floors[:, None], 1e-3 * y)
-    roots = np.sqrt(weights) * np.where(
-        y > floors[:, None], above / y, 0.0
-    )  # of weights: d ln y = (y - a)/y d ln(y - a)
-    target = np.log(above) * roots
-
-    # a candidate is its floor (K,) and the grid points of its breaks (K, j)
-    floor, breaks = np.arange(len(floors)), np.empty((len(floors), 0), int)
-    for _ in range(n_breaks):
-        basis = _basis(t, bends, breaks) * roots[floor][:, None]
-        q = np.linalg.qr(basis.swapaxes(1, 2))[0]  # (K, n, j + 2)
-        left = target[floor] - (q @ (q.swapaxes(1, 2) @ target[floor][..., None]))[..., 0]
-        new = bends * roots[floor][:, None]  # (K, G, n)
-        size = (new**2).sum(-1)
-        along = new @ q
-        rest = size - (along**2).sum(-1)  # of each bend, what the parent does not have yet
-        gain = np.where(rest > 1e-8 * size, (new @ left[..., None])[..., 0] ** 2 / np.maximum(rest, 1e-300), 0.0)
-        error = np.maximum((left**2).sum(-1)[:, None] - gain, 0.0)
-        # of each parent and place the best widths only, so that the beam does not fill with one curve
-        by_place = error.reshape(len(floor), len(places), len(widths))
-        best = by_place.argmin(-1)
-        chosen = np.argsort(by_place.min(-1), axis=None, kind="stable")[:BEAM]
-        parent, at = np.unravel_index(chosen, best.shape)
-        point = at * len(widths) + best[parent, at]
-        floor, breaks = floor[parent], np.sort(np.concatenate([breaks[parent], point[:, None]], 1), 1)
-        _, first = np.unique(np.column_stack([floor, breaks]), axis=0, return_index=True)
-        first.sort()
-        floor, breaks = floor[first], breaks[first]
-
-    basis = _basis(t, bends, breaks) * roots[floor][:, None]
-    norm = np.maximum(np.sqrt((basis**2).sum(-1)), 1e-300)
-    basis /= norm[..., None]
-    gram = basis @ basis.swapaxes(1, 2) + 1e-10 * np.eye(basis.shape[1])
-    slopes = np.linalg.solve(gram, basis @ target[floor][..., None])[..., 0] / norm
-    theta = np.empty((len(floor), 3 + 3 * n_breaks))
-    theta[:, 0], theta[:, 1], theta[:, 2] = floors[floor], np.exp(np.clip(slopes[:, 0], -600, 600)), -slopes[:, 1]
-    theta[:, 3::3], theta[:, 4::3], theta[:, 5::3] = -slopes[:, 2:], np.exp(place[breaks]), width[breaks]
-    return theta
-
-
-def _basis(t: Array, bends: Array, breaks: Array) -> Array:
-    """What ln(y - a) is linear in: one, ln x and the bend of each break, (K, 2 + j, n)."""
-    line = np.broadcast_to(np.stack([np.ones_like(t), t]), (len(breaks), 2, len(t)))
-    return np.concatenate([line, bends[breaks]], 1)
+        return candidates(np.log(x[self.inputs[0]][used]), y, weights, n_breaks)
 
 
 def broken_power_law(
@@ -153,6 +133,7 @@ def broken_power_law(
         linear=("a", "b"),
         formula=partial(_curve, column=x),
         jacobian=partial(_jacobian, column=x),
+        second=partial(_second, column=x),
         domain="any one scale on the horizontal axis; extrapolates only past the last break that the data show",
         source="Caballero et al. 2022, arXiv:2210.14891, eq. 1",
     )

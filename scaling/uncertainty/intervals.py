@@ -1,8 +1,10 @@
 """The recommended interval of anything that follows from a fit, without resampling.
 
-Where errors are independent: the HC3 sandwich with Student's t. Where runs of one budget (or of another cluster) seem to
-share errors, that is where the restricted likelihood of a shared error peaks above zero: the mixed model of `shared`,
-averaged over its size. Both are one linearisation of the fit, so an interval costs a millisecond.
+Where errors are independent: the HC3 sandwich with Student's t, its degrees of freedom lowered where a few runs carry
+the quantity (`_Linearised.dof_of`). Where runs of one budget (or of another cluster) seem to share errors (likelihood
+ratio, p < 0.3): the wider of that and the mixed model of `shared`, averaged over the size of the shared error; the
+latter alone takes each run's noise from a robust scale, and is too narrow where errors have heavy tails. All is one
+linearisation of the fit, so an interval costs a millisecond. `docs/calibration.md` measures how often it holds.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from scaling.laws.law import Array
 from scaling.uncertainty.shared import LEAST_WEIGHT, SharedErrors, cluster_budgets, shared_errors
 
 STEP = 1e-5  # of the central differences of a quantity, in working coordinates (logs): error 1e-10
+SHARED_LEVEL = 0.3  # p of no shared error, below which it is allowed for: missing one costs more than a wider interval
 MOST_CLUSTERS_SHARE = 0.5  # clusters per run above which there is nothing shared to see
 
 
@@ -48,10 +51,27 @@ class _Linearised:
     hc3: Array  # (p, p)
     mixed: SharedErrors | None
     clusters: str
+    reach: Array | None = None  # (p, n) how far each run's error, in units of its own noise, moves the fit
+    kurtosis: float = 3.0  # of the influence of the runs
 
     @cached_property
     def uses_mixed(self) -> bool:
-        return self.mixed is not None and self.mixed.p_value < 0.5  # the likelihood peaks at a shared error above zero
+        return self.mixed is not None and self.mixed.p_value < SHARED_LEVEL
+
+    def dof_of(self, gradient: Array) -> Array:
+        """Degrees of freedom (q,) of Student's t for quantities with gradient (q, p).
+
+        HC3 is a sum of squared errors with unequal weights: Satterthwaite's count of them (Bell and McCaffrey 2002), with
+        the kurtosis of the influences in place of the normal's 3, is what a few dominant runs leave. It takes no account
+        of HC3's upward bias at those same runs, and overcorrects alone; its geometric mean with n - p covers.
+        """
+        if self.reach is None:
+            return np.full(len(gradient), float(self.dof))
+        part = np.square(gradient @ self.reach)  # (q, n)
+        squares = np.maximum(np.square(part).sum(-1), 1e-300)
+        count = np.square(part.sum(-1)) / squares * 2 / np.clip(self.kurtosis - 1, 1.0, 4.0)
+        count = np.where(part.sum(-1) > 0, count, self.dof)
+        return np.sqrt(np.clip(count, 1.0, self.dof) * self.dof)
 
     @property
     def why(self) -> str:
@@ -80,14 +100,15 @@ def linearise_fit(result: FitResult, clusters: str | Array | None = None) -> _Li
     residual, jac = (a[0] for a in evaluate(coordinates, result.objective, problem, u[None]))
     weights = problem.weights[0]
     words, labels = _labels(result, clusters)
+    reach, kurtosis = _reach(result, residual, jac, weights)
     if labels is None:
-        return _Linearised(result, u, dof, result.covariance, None, words)
+        return _Linearised(result, u, dof, result.covariance, None, words, reach, kurtosis)
     majoriser = np.broadcast_to(result.objective.majoriser(residual, result.delta), residual.shape)
     sigma2 = _noise_variance(residual, weights, dof)
     keep = weights > 0
     labels = np.unique(labels[keep], return_inverse=True)[1]
     mixed = shared_errors(residual[keep], jac[:, keep], (sigma2 / np.maximum(majoriser, LEAST_WEIGHT))[keep], labels)
-    return _Linearised(result, u, dof, result.covariance, mixed, words)
+    return _Linearised(result, u, dof, result.covariance, mixed, words, reach, kurtosis)
 
 
 def interval(
@@ -106,7 +127,7 @@ def interval(
     result : a single fit with its runs (or a loaded one: HC3 only), or a bootstrap of one (quantiles of the resamples).
     quantity : function of theta (..., P) returning (...) or (..., q); the name of a derived quantity or coefficient of
         the law; None for all coefficients, whose intervals are symmetric in working coordinates (logs).
-    method : "recommended", "hc3" or "mixed".
+    method : "recommended"; "hc3", the sandwich with t(n - p); or "mixed", the mixed model with Satterthwaite's t.
     clusters : column (or labels) of runs that may share errors; default: compute budgets, found from the FLOPs.
     log : symmetric in the log of the quantity (for positive ones such as model sizes).
     """
@@ -119,12 +140,11 @@ def interval(
         values = function(result.theta[result.converged])
         low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=0)
         point = np.atleast_1d(function(result.of.theta))
-        return Interval(point, np.atleast_1d(low), np.atleast_1d(high), level, "resamples", f"{len(values)} resamples")
+        return Interval(point, np.atleast_1d(low), np.atleast_1d(high), level, "resamples", _counted(result))
     local = linearise_fit(result, clusters)
-    mixed = local.mixed if method == "mixed" or (method == "recommended" and local.uses_mixed) else None
-    if method == "mixed" and mixed is None:
+    if method == "mixed" and local.mixed is None:
         raise FitError(f"the mixed model needs clusters of runs: {local.why}.")
-    return _interval(local, function, level, mixed, quantity is None, log)
+    return _interval(local, function, level, method, quantity is None, log)
 
 
 def draws(
@@ -141,7 +161,7 @@ def draws(
     heavy = np.sqrt(local.dof / generator.chisquare(local.dof, n))[:, None]
     normal = generator.standard_normal((n, p))
     if local.uses_mixed and local.mixed is not None:
-        centre, covariance = local.u + local.mixed.shift, local.mixed.covariance
+        centre, covariance = local.u + local.mixed.shift, _wider(local.hc3, local.mixed.covariance)
     else:
         centre, covariance = local.u, local.hc3
     values, vectors = np.linalg.eigh(np.nan_to_num(covariance))
@@ -155,40 +175,57 @@ def draws(
     return replace(result, **(same | {"theta": theta}), of=result, seed=None, problem=None)
 
 
+def _wider(first: Array, second: Array) -> Array:
+    """The least covariance (p, p) that is, in the coordinates where both are diagonal, the larger of the two."""
+    values, vectors = np.linalg.eigh(np.nan_to_num(second))
+    keep = values > 1e-14 * max(float(values[-1]), 1e-300)
+    root = vectors[:, keep] * np.sqrt(values[keep])  # second = root @ root.T
+    white = vectors[:, keep].T / np.sqrt(values[keep])[:, None]
+    ratio, turned = np.linalg.eigh(white @ np.nan_to_num(first) @ white.T)
+    basis = root @ turned
+    return (basis * np.maximum(ratio, 1.0)) @ basis.T
+
+
 def _interval(
     local: _Linearised,
     function: Callable[[Array], Array],
     level: float,
-    mixed: SharedErrors | None,
+    method: str,
     coefs: bool,
     log: bool,
 ) -> Interval:
     from scipy.special import stdtrit
 
     coordinates = local.result.coordinates
+    mixed = local.mixed if method == "mixed" or (method == "recommended" and local.uses_mixed) else None
     u = local.u + mixed.shift if mixed is not None else local.u
-    covariance = mixed.covariance if mixed is not None else local.hc3
-    name, why = ("mixed model", local.why) if mixed is not None else ("HC3 sandwich, Student t", local.why)
+    name = {
+        ("mixed", True): "mixed model",
+        ("recommended", True): "wider of mixed model and HC3 sandwich, Student t",
+    }.get((method, mixed is not None), "HC3 sandwich, Student t")
 
     def at(v: Array) -> Array:
         value = np.asarray(function(coordinates.to_theta(v)[0]))
         return np.log(value) if log else value
 
     def half_width(gradient: Array) -> Array:
-        sd = np.sqrt(np.maximum(np.einsum("qp,ps,qs->q", gradient, covariance, gradient), 0.0))
-        dof = (
-            mixed.degrees_of_freedom(gradient, local.dof)
-            if mixed is not None
-            else np.full(len(gradient), float(local.dof))
-        )
-        return stdtrit(dof, 0.5 + level / 2) * sd
+        def times_t(covariance: Array, dof: Array) -> Array:
+            sd = np.sqrt(np.maximum(np.einsum("qp,ps,qs->q", gradient, covariance, gradient), 0.0))
+            return stdtrit(dof, 0.5 + level / 2) * sd
+
+        plain = np.full(len(gradient), float(local.dof))
+        shared = None if mixed is None else times_t(mixed.covariance, mixed.degrees_of_freedom(gradient, local.dof))
+        if method == "mixed" and shared is not None:
+            return shared
+        own = times_t(local.hc3, local.dof_of(gradient) if method == "recommended" else plain)
+        return own if shared is None else np.fmax(own, shared)
 
     if coefs:  # symmetric in working coordinates
         half = half_width(np.eye(len(u)))
         half = np.where(half == 0, np.nan, half)  # held at a bound: open
         theta = coordinates.to_theta(u)[0]
         ends = np.sort(np.stack([coordinates.to_theta(u - half)[0], coordinates.to_theta(u + half)[0]]), axis=0)
-        return Interval(theta, ends[0], ends[1], level, name, why)
+        return Interval(theta, ends[0], ends[1], level, name, local.why)
     steps = STEP * np.eye(len(u))
     ahead, behind = at(u + steps), at(u - steps)  # (p, q) or (p,)
     gradient = ((ahead - behind) / (2 * STEP)).reshape(len(u), -1).T
@@ -197,7 +234,7 @@ def _interval(
     low, high = estimate - half, estimate + half
     if log:
         estimate, low, high = np.exp(estimate), np.exp(low), np.exp(high)
-    return Interval(estimate, low, high, level, name, why)
+    return Interval(estimate, low, high, level, name, local.why)
 
 
 def _quantity(result: FitResult, quantity: Callable[[Array], Array] | str | None) -> Callable[[Array], Array]:
@@ -234,6 +271,28 @@ def _labels(result: FitResult, clusters: str | Array | None) -> tuple[str, Array
     if count < 3 or count > MOST_CLUSTERS_SHARE * n:
         return f"{count} {words}s among {n} runs are too {'few' if count < 3 else 'many'} to see shared errors", None
     return words, labels
+
+
+def _counted(result: FitResult) -> str:
+    """How many resamples the quantiles stand on, and how many have no proof of convergence."""
+    n, good = len(result.theta), int(np.count_nonzero(result.converged))
+    return f"{good} resamples" + (
+        f"; {n - good} more ({(n - good) / n:.1%}) without proof of convergence left out"
+        if n > good
+        else ", all with proof of convergence"
+    )
+
+
+def _reach(result: FitResult, residual: Array, jac: Array, weights: Array) -> tuple[Array, float]:
+    """How far each run moves the fit (p, n) per unit of its own noise, leverage allowed for, and the kurtosis of psi."""
+    scale = 1 / np.sqrt(np.maximum((np.square(jac) * weights).sum(-1), 1e-300))
+    scaled = np.nan_to_num(jac * scale[:, None])
+    inverse = np.linalg.pinv((scaled * weights) @ scaled.T, rcond=1e-13, hermitian=True)
+    leverage = weights * np.einsum("pn,pq,qn->n", scaled, inverse, scaled)
+    reach = scale[:, None] * (inverse @ scaled) * np.sqrt(weights) / np.maximum(1 - leverage, 1e-3)
+    square = np.square(result.objective.psi(residual, np.ravel(result.delta)))[weights > 0] * weights[weights > 0]
+    mean = square.mean()
+    return reach, float(np.square(square).mean() / mean**2) if mean > 0 else 3.0
 
 
 def _noise_variance(residual: Array, weights: Array, dof: int) -> Array:

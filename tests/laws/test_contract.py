@@ -239,14 +239,14 @@ def test_a_family_is_answered_with_the_function_that_makes_its_members():
 def test_stated_second_derivatives_are_differences_of_the_first(name):
     law = LAWS[name]
     rng = np.random.default_rng(5)
-    x = {column: np.exp(rng.uniform(12, 24, 20)) for column in law.inputs}
-    theta = np.array([np.sqrt(c.starts[0] * c.starts[1]) for c in law.coefs]) * np.exp(
-        rng.normal(0, 0.1, (3, len(law.coefs)))
-    )
+    x = inputs(law, rng, (20,))
+    theta = coefficients(law, rng, (3,))
+    size = np.maximum(np.abs(theta), 1e-2)  # each entry in units of its coefficients
     weights = rng.normal(size=(3, 20))
-    stated = law.second(x, theta, weights)
+    stated = law.second(x, theta, weights) * size[:, :, None] * size[:, None]
     for k in range(len(law.coefs)):
-        h = 1e-6 * theta[:, [k]] * np.eye(len(law.coefs))[k]
+        h = 1e-6 * size[:, [k]] * np.eye(len(law.coefs))[k]
         up, down = (law.value_and_jacobian(x, theta + s * h)[1] for s in (1, -1))
-        differences = np.einsum("bn,bnp->bp", weights, (up - down) / (2e-6 * theta[:, [k]])[..., None])
-        np.testing.assert_allclose(stated[:, k], differences, rtol=1e-6, atol=1e-8 * np.abs(stated).max())
+        differences = np.einsum("bn,bnp->bp", weights, up - down) / 2e-6 * size
+        largest = np.abs(stated).max((1, 2))[:, None]
+        np.testing.assert_allclose(stated[:, k] / largest, differences / largest, rtol=1e-6, atol=1e-8)

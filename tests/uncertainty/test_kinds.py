@@ -237,12 +237,29 @@ def calibration(monkeypatch):
 def test_benchmark_measures_every_method(calibration):
     rows = pd.DataFrame(calibration.one_set(calibration.SCENARIOS[0], 0, 400, 0, "robust"))
     assert not rows["refused"].any()
-    assert set(rows["method"]) >= {"recommended", "profile", "cases, BCa", "wild", "strata (budgets)"}
-    assert rows["width"].between(0.3, 4).all()  # in units of the ideal interval
+    assert set(rows["method"]) >= {"recommended", "profile", "cases, BCa", "wild", "strata (budgets)", "flags"}
+    intervals = rows[rows["method"] != "flags"]
+    assert intervals["width"].between(0.3, 4).all()  # in units of the ideal interval
+    inside = intervals["covered"] == 1
+    least = intervals["width"] * 2 * 1.959964 / 4.675  # the score without a miss
+    np.testing.assert_allclose(intervals["score"][inside], least[inside], rtol=1e-3)
+    assert (intervals["score"][~inside] > least[~inside]).all()
     page = calibration.page(rows, 400, 0, "robust")
     assert page.count("| iid |") == rows["method"].nunique()
+    assert "--sets 1 --resampled 1 --resamples 400 --seed 0 --objective robust --scenario iid" in page
     again = pd.DataFrame(calibration.one_set(calibration.SCENARIOS[0], 0, 400, 0, "robust"))
     pd.testing.assert_frame_equal(rows.drop(columns="seconds"), again.drop(columns="seconds"))  # equal seeds
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [("collinear", "undetermined"), ("wrong law: Kaplan", "lack_of_fit"), ("wrong law: sum of powers", "lack_of_fit")],
+)
+def test_benchmark_sees_flags_on_sweeps_that_cannot_answer(calibration, name, flag):
+    scenario = next(s for s in calibration.SCENARIOS if s.name == name)
+    rows = pd.DataFrame([r for k in range(4) for r in calibration.one_set(scenario, k, 0, 0, "robust")])
+    assert rows.loc[rows["quantity"] == flag, "covered"].mean() >= 0.75
+    assert f"| {name} |" in calibration.flag_table(rows)
 
 
 @pytest.mark.parametrize("index", [0, 3])
