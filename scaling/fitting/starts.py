@@ -22,7 +22,7 @@ from scaling.laws.law import Array, Inputs
 GRID = {1: 64, 2: 400, 3: 729}  # points over the coefficients that are not linear, by their number
 QUASI_RANDOM = 1024
 N_POLISHED = 6
-SCREENED_OUT = 8  # of so many starts that a law states, one is polished
+SCREENED_OUT = 7  # of so many starts that a law states, one is polished
 SAME_VALUE = 2e-2  # relative difference of objectives after the screening below which two starts are taken for one
 
 
@@ -83,7 +83,7 @@ def _stated(coordinates: Coordinates, problem: Problem) -> Array | None:
 
 
 def _screen(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, delta: Array) -> Array:
-    """Of starts u (K, p) the eighth that the solver takes lowest in p steps, where it took them; each value once if it can."""
+    """Of starts u (K, p) the seventh that the solver takes lowest in p steps, where it took them; each value once if it can."""
     many = problem.take(np.zeros(len(u), int))
     moved = solve(coordinates, objective, many, u, np.repeat(delta, len(u), 0), max_iterations=u.shape[1])
     order = np.argsort(moved.value, kind="stable")

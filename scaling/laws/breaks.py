@@ -135,12 +135,11 @@ def _distinct(error: Array, floor: Array, place: Array, width: Array, n_keep: in
     """Indices of the best candidates of which no two are near one another on the grid."""
     order = np.argsort(error, kind="stable")
     order = order[np.isfinite(error[order])]
+    at = np.concatenate([place[order].T, width[order].T, floor[None, order]]).astype(np.int16)
+    limit = np.repeat(NEAR, [place.shape[1], width.shape[1], 1]).astype(np.int16)[:, None]
     chosen: list[int] = []
     while len(order) and len(chosen) < n_keep:
-        first = order[0]
-        chosen.append(int(first))
-        near = (np.abs(place[order] - place[first]) <= NEAR[0]).all(1)
-        near &= (np.abs(width[order] - width[first]) <= NEAR[1]).all(1)
-        near &= np.abs(floor[order] - floor[first]) <= NEAR[2]
-        order = order[~near]
+        chosen.append(int(order[0]))
+        far = (np.abs(at - at[:, :1]) > limit).any(0)
+        order, at = order[far], at[:, far]
     return np.array(chosen, dtype=int)
