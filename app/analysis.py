@@ -26,7 +26,7 @@ def column(label: str, table: pd.DataFrame, preferred: tuple[str, ...], key: str
     names = [str(c) for c in table if pd.api.types.is_numeric_dtype(table[c])]
     if not names:
         st.error("The table has no column of numbers.")
-        st.stop()
+        inputs.stop()
     start = next((names.index(p) for p in preferred if p in names), 0)
     return st.selectbox(label, names, index=start, key=key, help=help, bind="query-params")
 
@@ -36,14 +36,17 @@ def keep(table: pd.DataFrame, key: str, preferred: dict[str, str]) -> tuple[tupl
     few = [str(c) for c in table if 1 < table[c].nunique() <= 12]
     kept = []
     with st.expander("Which rows", expanded=False):
+        st.caption("Rows that share these values are analysed; mixing settings can hide or feign an effect.")
         for name in few:
             values = sorted(table[name].astype(str).unique())
             default = preferred.get(name, "all")
             choice = st.selectbox(
-                name,
+                inputs.escape(name),
                 ["all", *values],
                 index=(["all", *values].index(default) if default in values else 0),
                 key=f"{key}_{name}",
+                help="Keep the rows with this value of the column.",
+                bind="query-params",
             )
             if choice != "all":
                 kept.append((name, choice))
@@ -55,9 +58,10 @@ def show(
     files: list[tuple[str, bytes]],
     options: dict[str, Any],
     draw: Any,
+    table: Any,
     where: tuple[tuple[str, str], ...] = (),
 ) -> Any:
-    """Run the analysis and show finding, chart and downloads; returns the result."""
+    """Run the analysis and show finding, chart and downloads, `table` of the result as CSV; returns the result."""
     with inputs.sentences():
         result = cache.analyse(name, cache.content_key(files), tuple(sorted(options.items())), files, where)
     finding = result.finding if not callable(result.finding) else result.finding()
@@ -69,5 +73,5 @@ def show(
         picture = None
     if picture is not None:
         inputs.show_chart(picture, f"{name}_chart", finding, titled=False)  # the finding stands above
-    inputs.downloads(name, None, result.to_dict(), picture)
+    inputs.downloads(name, table(result), result.to_dict(), picture)
     return result

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import altair as alt
 import pandas as pd
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 import scaling
 from scaling.errors import ScalingError
+from scaling.fitting import OBJECTIVES
+from scaling.laws import LAWS
 from scaling.laws.published import PUBLISHED
 from scaling.quantities import parse_quantity
 from scaling.refitting.changes import safe_cell
@@ -29,14 +32,28 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", str(text).replace("\n", " "))
 
 
+class PageEnd(Exception):
+    """The page says why and shows no more; what surrounds it, such as the note about the link, still does its work."""
+
+
+def stop() -> NoReturn:
+    """End the page here."""
+    raise PageEnd
+
+
+def sentence(text: object) -> str:
+    """The same, its first letter large."""
+    return escape(str(text)[:1].upper() + str(text)[1:])
+
+
 @contextmanager
 def sentences() -> Iterator[None]:
     """Errors of the package become a sentence on the page, and the page ends there."""
     try:
         yield
     except ScalingError as error:
-        st.error(escape(error))
-        st.stop()
+        st.error(sentence(error))
+        raise PageEnd from None
 
 
 def quantity(label: str, kind: str, key: str, default: str = "", help: str | None = None) -> float | None:
@@ -57,15 +74,17 @@ def text(label: str, key: str, default: str = "", help: str | None = None) -> st
 def show_table(table: pd.DataFrame) -> None:
     """A table whose large and small numbers are text: the browser rounds integers above 2^53 and writes 1e-9 in full."""
     shown = table.copy()
+    right = {}  # numbers written as text stand as numbers do
     for column in shown.columns:
         size = shown[column].abs() if pd.api.types.is_float_dtype(shown[column]) else pd.Series(dtype=float)
         if size.max() >= 1e4 or size[size > 0].min() < 1e-3:
-            counted = str(column).startswith(("n_params", "n_tokens", "tokens_per_param"))
+            counted = any(part in str(column) for part in ("n_params", "n_tokens", "tokens_per_param"))
             write = (lambda v: scaling.format_quantity(v, digits=4)) if counted else "{:.4g}".format
             shown[column] = ["" if pd.isna(v) else write(v) for v in shown[column]]
+            right[column] = st.column_config.TextColumn(alignment="right")
         elif shown[column].dtype == object:
             shown[column] = shown[column].astype(str)
-    st.dataframe(shown, hide_index=True)
+    st.dataframe(shown, hide_index=True, column_config=right)
 
 
 def show_chart(chart: alt.TopLevelMixin, key: str, what: str, titled: bool = True, **options: Any) -> Any:
@@ -166,6 +185,45 @@ def exclude(names: Iterable[str]) -> None:
 
 
 OWN = "your fit"
+
+
+def fit_settings(runs: pd.DataFrame, *places: Any) -> tuple[list[str], str, int]:
+    """Laws, objective and resamples of the visitor's fit, on every page that uses it: so its link makes the same fit."""
+    able = [n for n, law in LAWS.items() if law.target == "loss" and set(law.inputs) <= set(runs.columns)]
+    if not able:
+        st.warning("No law fits these columns: map n_params, n_tokens or flops on the page Runs.")
+        stop()
+    one, two, three = places
+    kept = st.session_state.setdefault("own_fit", {})
+    for key, value in kept.items() if st.session_state.get("arrived") else ():
+        if key not in st.query_params:  # the framework forgets an input that another page shows as well
+            st.session_state[key] = value
+            with suppress(StreamlitAPIException):  # still bound to the input of the other page, which keeps it there
+                st.query_params[key] = [str(v) for v in value] if isinstance(value, list) else str(value)
+    laws = [n for n in ("chinchilla",) if n in able] or able[:1]
+    chosen = one.multiselect(
+        "Laws", able, default=None if "laws" in st.session_state else laws,
+        key="laws", bind="query-params",
+        help="The first is drawn; all are compared. Each law with its formula is on the page Library.",
+    )  # fmt: skip
+    objective = two.selectbox(
+        "Objective", list(OBJECTIVES), key="objective", bind="query-params",
+        help="What is minimised: hoffmann is Huber 1e-3 on log loss, as in the literature; robust takes its scale from the data.",
+    )  # fmt: skip
+    resamples = three.select_slider(
+        "Resamples", [0, 100, 300, 1000, 4000], None if "resamples" in st.session_state else 300, key="resamples", bind="query-params",
+        help="Refits on runs drawn anew; intervals come from them.",
+    )  # fmt: skip
+    st.session_state["own_fit"] = {"laws": chosen, "objective": objective, "resamples": resamples}
+    return chosen, objective, resamples
+
+
+def own_fit(runs: pd.DataFrame) -> None:
+    """The settings of the visitor's fit on a page that uses it, folded away."""
+    with st.expander("Your fit"):
+        fit_settings(runs, *st.columns([3, 1, 1]))
+
+
 PLANNABLE = ("chinchilla", "kaplan", "overtraining", "farseer")  # laws of size and tokens that a page Fit may hold
 
 

@@ -1,17 +1,21 @@
-"""The dashboard: navigation only. Start it with `scaling app`."""
+"""The dashboard: navigation, and what the address says beside the inputs. Start it with `scaling app`."""
 
 import streamlit as st
 
 st.set_page_config(page_title="Scaling laws", page_icon="📈", layout="wide")
+
+import link  # noqa: E402  (the page's configuration comes first)
 
 PAGES = (
     ("start", "Start", "home"), ("runs", "Runs", "table_chart"), ("fit", "Fit", "show_chart"), ("plan", "Plan", "route"),
     ("descent", "Double descent", "airline_stops"), ("emergence", "Emergence", "trending_up"), ("grokking", "Grokking", "hourglass"),
     ("batch", "Batch", "inventory"), ("library", "Library", "menu_book"),
 )  # fmt: skip
-st.navigation(
+page = st.navigation(
     [
         st.Page(f"views/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, default=name == "start")
         for name, title, icon in PAGES
     ]
-).run()
+)
+with link.followed(page.title):
+    page.run()

@@ -26,7 +26,8 @@ CONSTRAINTS = (  # argument of plan, label, kind of quantity, help
 def budget(runs: pd.DataFrame) -> dict[str, Any]:
     """Arguments of `plan` for the budget and the machines."""
     kind = st.segmented_control(
-        "Budget", [FLOPS, MACHINES, MONEY, ENERGY, LOSS, SCORE], default=FLOPS, key="budget", bind="query-params"
+        "Budget", [FLOPS, MACHINES, MONEY, ENERGY, LOSS, SCORE], default=FLOPS, key="budget", bind="query-params",
+        help="What is given: compute; machines and days; money; energy; or the loss or score to reach, for which the least compute is found.",
     ) or FLOPS  # fmt: skip
     free = kind in (FLOPS, LOSS, SCORE)  # machines only add time and money
     given: dict[str, Any] = {}
@@ -44,25 +45,35 @@ def budget(runs: pd.DataFrame) -> dict[str, Any]:
         elif kind == SCORE:
             given["score"] = inputs.quantity("Wanted score", "fraction", "score", "50%", "Share of items solved, by the link of the page Emergence.")  # fmt: skip
         elif kind == MONEY:
-            given["usd"] = inputs.quantity("Money", "usd", "usd", "$2.5M")
+            given["usd"] = inputs.quantity("Money", "usd", "usd", "$2.5M", "What training may cost, for example $2.5M.")
         elif kind == ENERGY:
             given["kwh"] = inputs.text("Energy", "kwh", "500 MWh", "At the wall, cooling included.")
         else:
-            given["days"] = inputs.quantity("Days", "days", "days", "30d")
+            given["days"] = inputs.quantity(
+                "Days", "days", "days", "30d", "How long the machines are yours, for example 30d or 12h."
+            )
     chips = ["none", *ACCELERATORS] if free else list(ACCELERATORS)
     chip = fields[1].selectbox(
-        "Accelerator", chips, index=0 if free else chips.index("H100-SXM"), key="accelerator", bind="query-params"
+        "Accelerator",
+        chips,
+        index=0 if free else chips.index("H100-SXM"),
+        key="accelerator",
+        bind="query-params",
+        help="Turns compute into time, money and energy; peaks and sources are on the page Library.",
     )
     if chip == "none":
         return given
     given["accelerator"] = chip
     with fields[2]:
-        given["count"] = inputs.quantity("How many", "count", "count", "256")
+        given["count"] = inputs.quantity("How many", "count", "count", "256", "Accelerators working together.")
     with fields[3]:
         given["mfu"] = inputs.quantity("Share of peak (MFU)", "fraction", "mfu", "40%", "Model FLOPs utilisation: the part of the accelerator's peak that training reaches.")  # fmt: skip
     with fields[4]:
         given["usd_per_hour"] = inputs.quantity("Dollars per hour of one", "usd", "usd_per_hour", "", "Empty: the assumption listed on the page Library.")  # fmt: skip
     if given["count"] is not None:
+        if given["count"] != int(given["count"]):
+            st.error(inputs.escape(f"How many: {given['count']:g} accelerators cannot be had; write a whole number."))
+            inputs.stop()
         given["count"] = int(given["count"])
     return given
 

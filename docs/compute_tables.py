@@ -14,8 +14,11 @@ from scaling.training.memory import PRECISIONS, layout
 PAGE = Path(__file__).resolve().parent / "compute.md"
 HEAD = """# Compute: how well the counts agree with what was printed
 
-Made by `python docs/compute_tables.py`. The tables are tests too: `tests/test_known_shapes.py`, `tests/test_compute.py`,
-`tests/test_published_plans.py`, `tests/test_memory.py`.
+Made by `python docs/compute_tables.py`. The tables are tests too: `tests/training/test_known_shapes.py`, `tests/test_compute.py`,
+`tests/test_published_plans.py`, `tests/training/test_memory.py`.
+
+`scaling plan --compute NAME` plans under any of the accountings below that has shapes to count, or under the FLOPs that the runs
+logged themselves (`--compute logged`); `scaling.plan(compute=...)` takes any of `scaling.compute`.
 """
 
 

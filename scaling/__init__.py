@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 #: public name -> the module it lives in; loaded at first use, so that `import scaling` costs next to nothing
 _HOME = {
     "scaling.allocation": ["Allocation", "Constraints", "Limit", "allocate", "flops_for_loss", "flops_for_params", "shadow_prices"],
-    "scaling.compute": ["ACCOUNTINGS", "DENSE", "Shape", "shapes_for"],
+    "scaling.compute": ["ACCOUNTINGS", "DENSE", "Shape", "accounting", "expert_shapes_for", "shapes_for"],
     "scaling.errors": ["FitError", "LawError", "PlanError", "QuantityError", "RunsError", "ScalingError"],
     "scaling.fitting": [
         "OBJECTIVES", "AbsoluteError", "Asymmetric", "FitResult", "FitStatus", "FitWarning", "Huber", "Objective", "Squared",

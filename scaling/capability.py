@@ -68,9 +68,10 @@ class Budget:
 
     def __str__(self) -> str:
         if not np.isfinite(self.flops):
+            least = f", {self.level:.0%} of them only beyond {self.low:.3g}" if np.isfinite(self.low) else ""
             return (
                 f"a score of {self.score:.3g} is not expected within {self.largest:.3g} FLOPs: "
-                f"{self.share:.0%} of the curves reach it, none surely below {self.low:.3g}."
+                f"{self.share:.0%} of the curves reach it{least}."
             )
         high = f"{self.high:.3g}" if np.isfinite(self.high) else f"beyond {self.largest:.3g}"
         low = f"{self.low:.3g}" if self.low > self.smallest else f"below {self.smallest:.3g}"

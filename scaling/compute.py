@@ -362,6 +362,7 @@ class Shape:
         return (
             f"{self.n_layers} layers x {self.d_model}, feed-forward {self.d_ff}, {self.n_heads} heads ({kv} kv), "
             f"vocabulary {self.vocab}{experts}: {self.n_params / 1e9:.4g}B parameters"
+            + (f", {self.n_active / 1e9:.4g}B active" if self.n_experts else "")
         )
 
 
@@ -592,6 +593,44 @@ def shapes_for(
     return tuple(ranked[:count])
 
 
+def expert_shapes_for(
+    n_total: float, n_active: float, family: str | Family = "modern", count: int = 3, vocab: int | None = None
+) -> tuple[Shape, ...]:
+    """Mixtures of experts with about n_total parameters of which a token uses about n_active, the best match first.
+
+    The dense shapes of n_active, with the feed-forward layer cut into 8, 4, 2 or 1 experts that a token uses, of as many
+    (a multiple of 8) as make the total; 8 of 64 and more (DeepSeek-V3, Qwen3) before 2 of 8 (Mixtral) where both fit.
+    Raises PlanError where n_active is not below n_total, or where no such shape comes within 10 % of both.
+    """
+    if not 0 < n_active < n_total:
+        raise PlanError(
+            f"{n_active:.3g} active of {n_total:.3g} parameters: a mixture of experts uses fewer than it has."
+        )
+    found: list[tuple[float, Shape]] = []
+    for rank, dense in enumerate(shapes_for(n_active, family, 12, vocab)):
+        for used in (8, 4, 2, 1):
+            step = 128 if dense.d_ff / used >= 1024 else 64
+            width = round(dense.d_ff / used / step) * step
+            if width == 0:
+                continue
+            one = replace(dense, d_ff=width, n_experts=used, n_active_experts=used)
+            matrices = dense.n_layers * (3 if dense.gated else 2) * dense.d_model
+            held = 8 * round((used + (n_total - one.n_params) / (matrices * width)) / 8)
+            if held <= used:
+                continue
+            shape = replace(one, n_experts=held)
+            miss = abs(np.log(shape.n_params / n_total)) + abs(np.log(shape.n_active / n_active))
+            coarse = 0.02 * np.log2(8 / used) + (0.1 if held > 512 else 0.0)  # more than were trained
+            if abs(shape.n_params / n_total - 1) < 0.1 and abs(shape.n_active / n_active - 1) < 0.1:
+                found.append((float(10 * miss + coarse + 0.05 * rank), shape))
+    if not found:
+        raise PlanError(
+            f"no mixture of experts of {_family(family).name} shapes has {n_total:.3g} parameters and {n_active:.3g} active: "
+            "give another active share or another family."
+        )
+    return tuple(shape for _, shape in sorted(found, key=lambda pair: pair[0])[:count])
+
+
 def splits_evenly(shape: Shape) -> bool:
     """Whether the shape divides over 8 accelerators by heads and over 4 pipeline stages by layers."""
     return shape.d_model % 256 == 0 and shape.n_heads % 8 == 0 and shape.n_layers % 4 == 0
@@ -707,3 +746,10 @@ ACCOUNTINGS: Mapping[str, Accounting] = {
     "hoffmann": OfFamily("hoffmann", "chinchilla"),
     "deepseek": OfFamily("deepseek", "llama", 4096, "non-embedding"),
 }
+
+
+def accounting(name: str) -> Accounting:
+    """A way to count FLOPs by its name in ACCOUNTINGS; PlanError with the nearest names when there is none."""
+    if name.lower() not in ACCOUNTINGS:
+        raise PlanError(f"FLOPs are not counted by {name[:40]!r}; {_near(name, ACCOUNTINGS)}")
+    return ACCOUNTINGS[name.lower()]

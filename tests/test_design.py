@@ -237,6 +237,18 @@ def test_a_design_says_what_it_does_not_see(result):
     assert sum(r["count"] for r in document["runs"]) == made.runs["count"].sum()
 
 
+def test_a_design_says_when_more_or_fewer_runs_would_do_better(result):
+    held = design(result, 1e24, 3e20, most_runs=2)  # the ladder repeated has many more runs
+    assert held.width_repeated < held.width_then
+    assert "few_runs" in {c.code for c in held.caveats}
+    assert "dear" not in {c.code for c in held.caveats}
+    free = design(result, 1e24, 3e20)
+    assert free.width_then < free.width_repeated
+    assert "few_runs" not in {c.code for c in free.caveats}
+    assert "dear" in {c.code for c in design(result, 1e20, 3e20).caveats}
+    assert "at most 2 further runs" in ladder_for(result, 1e24, 0.01, limit=3e20, most_runs=2).message
+
+
 def test_a_loaded_fit_and_a_bootstrap_do(result):
     loaded = scaling.load_fit(result.to_dict())
     made = design(loaded, 1e22, 2e19)

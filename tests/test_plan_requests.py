@@ -349,7 +349,8 @@ def test_advice_goes_with_the_plan():
     few = advise(plan(LAW, flops=1e21, accelerator="H100", count=1))
     assert few.layout is not None or few.notes
     experts = advise(plan(LAW, flops=1e23, active_share=0.1))
-    assert any("mixture of experts" in note for note in experts.notes)
+    assert experts.shapes[0].n_params == pytest.approx(10 * experts.shapes[0].n_active, rel=0.1)
+    assert experts.shapes[0].n_experts > experts.shapes[0].n_active_experts > 0
 
 
 def test_advice_on_a_fit_with_draws_is_that_of_its_estimate(result):

@@ -30,10 +30,10 @@ if not path and st.button("Try it with the sample runs", key="sample_store"):
 path = path or st.session_state.get("sample_path", "")
 if not path:
     st.info("No store is open. Make one with: scaling refit RUNS --law chinchilla --by COLUMN --store DIR")
-    st.stop()
+    inputs.stop()
 if not Path(path).is_dir():
     st.error(inputs.escape(f"there is no directory {path!r}."))
-    st.stop()
+    inputs.stop()
 with inputs.sentences():
     st.subheader("State")
     inputs.show_table(refitting.status(path))
@@ -43,21 +43,35 @@ with inputs.sentences():
     drift = refitting.drift(path)
 if drift.empty:
     st.info("No fit in this store has an estimate yet.")
-    st.stop()
+    inputs.stop()
 st.subheader("Coefficients over time")
 columns = st.columns(3)
-law = columns[0].selectbox("Law", list(dict.fromkeys(drift["law"])), key="batch_law", bind="query-params")
+law = columns[0].selectbox(
+    "Law", list(dict.fromkeys(drift["law"])), key="batch_law", bind="query-params", help="One of the laws refitted."
+)
 of_law = drift[drift["law"] == law]
-group = columns[1].selectbox("Group", list(dict.fromkeys(of_law["group"])), key="batch_group", bind="query-params")
+group = columns[1].selectbox(
+    "Group",
+    list(dict.fromkeys(of_law["group"])),
+    key="batch_group",
+    bind="query-params",
+    help="One of the groups of runs, as refit --by made them.",
+)
 of_group = of_law[of_law["group"] == group]
-coef = columns[2].selectbox("Coefficient", list(dict.fromkeys(of_group["coef"])), key="batch_coef", bind="query-params")
+coef = columns[2].selectbox(
+    "Coefficient",
+    list(dict.fromkeys(of_group["coef"])),
+    key="batch_coef",
+    bind="query-params",
+    help="Meanings are on the page Library.",
+)
 picture = charts.drift_chart(of_group[of_group["coef"] == coef], coef)
 inputs.show_chart(picture, "drift", f"{coef} of each refit with its interval")
 st.subheader("What the last refit changed")
 finished = int((nights["finished"] != "").sum())
 if finished < 2:
     st.info("A change needs two finished refits; the next night brings it.")
-    st.stop()
+    inputs.stop()
 with inputs.sentences():
     changes = refitting.changed(path)
 if changes.empty:

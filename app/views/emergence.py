@@ -37,9 +37,12 @@ result = analysis.show(
     files,
     {"x": x, "score": score, "n_items": items, "floor": chance, "n_draws": 100},
     charts.emergence_chart,
+    lambda r: r.points,
 )
-st.caption(inputs.escape(result.reason))
+st.caption(inputs.sentence(result.reason))
+st.caption("Curves compared: the lower the AICc the better; weight is the share of the evidence.")
 inputs.show_table(result.models)
+st.caption("Scores: exact interval of each, what the best curve expects, and whether it lies inside the rise.")
 inputs.show_table(result.points)
 
 if "loss" in table and x != "loss":
@@ -52,6 +55,13 @@ if "loss" in table and x != "loss":
         "Law of the loss", [inputs.OWN, *inputs.published_laws()], key="forecast_law", bind="query-params",
         help="Your fit is the one of the page Fit.",
     )  # fmt: skip
+    if law == inputs.OWN:
+        inputs.own_fit(inputs.current_runs())
+        if "files_runs" not in st.session_state or "files_emergence" not in st.session_state:
+            st.warning(
+                "The sample runs and the sample scores come from different tasks, and their losses cannot be compared: "
+                "until both are yours, this forecast only shows what the page does."
+            )
     with two:
         wanted = inputs.quantity(
             "Score to reach", "fraction", "wanted", "50%", "The least budget that reaches it is found."
@@ -67,7 +77,7 @@ if "loss" in table and x != "loss":
         picture = charts.capability_chart(along)
         inputs.show_chart(picture, "forecast", along.finding)
         if wanted is not None:
-            st.write(inputs.escape(str(along.reaches(wanted))))
+            st.write(inputs.sentence(str(along.reaches(wanted))))
     for warning in along.warnings:
-        st.warning(inputs.escape(warning))
+        st.warning(inputs.sentence(warning))
     inputs.downloads("forecast", along.table(), along.to_dict(), picture)

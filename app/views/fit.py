@@ -8,41 +8,14 @@ import streamlit as st
 
 import scaling
 from scaling import charts
-from scaling.fitting import OBJECTIVES
 from scaling.laws import LAWS
 from scaling.logs import COLUMNS, describe_read
 from scaling.report import report
 
 st.title("Fit")
 runs = inputs.current_runs()
-able = [n for n, law in LAWS.items() if law.target == "loss" and set(law.inputs) <= set(runs.columns)]
-if not able:
-    st.warning("No law fits these columns: map n_params, n_tokens or flops on the page Runs.")
-    st.stop()
 one, two, three, four = st.columns([3, 1, 1, 1])
-chosen = one.multiselect(
-    "Laws",
-    able,
-    default=[n for n in ("chinchilla",) if n in able] or able[:1],
-    key="laws",
-    bind="query-params",
-    help="The first is drawn; all are compared. Each law with its formula is on the page Library.",
-)
-objective = two.selectbox(
-    "Objective",
-    list(OBJECTIVES),
-    key="objective",
-    bind="query-params",
-    help="What is minimised: hoffmann is Huber 1e-3 on log loss, as in the literature; robust takes its scale from the data.",
-)
-resamples = three.select_slider(
-    "Resamples",
-    [0, 100, 300, 1000, 4000],
-    300,
-    key="resamples",
-    bind="query-params",
-    help="Refits on resampled runs; intervals come from them.",
-)
+chosen, objective, resamples = inputs.fit_settings(runs, one, two, three)
 groupable = [str(c) for c in runs if c not in COLUMNS and 2 <= runs[c].nunique() <= 50]
 NONE = "none"
 by = four.selectbox(
@@ -50,13 +23,15 @@ by = four.selectbox(
 )
 if not chosen:
     st.info("Choose a law.")
-    st.stop()
+    inputs.stop()
 if by != NONE:
     with inputs.sentences():
         groups = cache.fit_groups(chosen[0], runs, objective, by)
     inputs.show_table(groups.fit_table())
     names = list(dict.fromkeys(runs[by].astype(str)))
-    group = st.selectbox("Group shown below", names, key="group", bind="query-params")
+    group = st.selectbox(
+        "Group shown below", names, key="group", bind="query-params", help="Its law, charts and residuals follow."
+    )
     read = runs.attrs
     runs = runs[runs[by].astype(str) == group]
     runs.attrs = read
@@ -81,9 +56,9 @@ for name, result in results.items():
     st.latex(LAWS[name].latex)
     inputs.show_table(result.coef_table())
     point = result.point
-    st.write(f"{point.status}: {inputs.escape(point.message)}")
+    st.caption(inputs.sentence(f"{point.status}: {point.message}"))
     for warning in point.warnings:
-        st.warning(inputs.escape(warning.message))
+        st.warning(inputs.sentence(warning.message))
     inputs.downloads(f"fit_{name}", result.coef_table(), result.to_dict(), drawn if name == chosen[0] else None)
 st.download_button(
     "Report (HTML)",

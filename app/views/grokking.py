@@ -2,6 +2,7 @@
 
 import analysis
 import inputs
+import streamlit as st
 
 from scaling import charts
 
@@ -9,7 +10,8 @@ files, _ = analysis.page(
     "Grokking",
     "grokking",
     "grokking/curves.csv",
-    "Steps at which training and validation accuracy are reached, run by run; runs that ended first are counted as such.",
+    "A run memorises when its training accuracy is high and generalises when its validation accuracy is. Grokking: the second comes long after the first. Runs that ended before it are counted as such.",
 )
-result = analysis.show("grokking", files, {}, charts.grokking_chart)
+result = analysis.show("grokking", files, {}, charts.grokking_chart, lambda r: r.runs)
+st.caption("Run by run: steps of memorisation and generalisation; ratio is the second over the first, with its bounds.")
 inputs.show_table(result.runs)

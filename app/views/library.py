@@ -11,11 +11,18 @@ from scaling.laws.published import PUBLISHED
 from scaling.logs import COLUMNS
 
 st.title("Library")
-law = LAWS[st.selectbox("Law", list(LAWS), key="law", bind="query-params")]
+law = LAWS[
+    st.selectbox("Law", list(LAWS), key="law", bind="query-params", help="Formula, meaning and source appear below.")
+]
 st.subheader(law.title)
 st.latex(law.latex)
 st.write(inputs.escape(f"Holds for {law.domain}. Source: {law.source}."))
-inputs.show_table(pd.DataFrame([(c.name, c.meaning) for c in law.coefs], columns=["coefficient", "meaning"]))
+inputs.show_table(
+    pd.DataFrame(
+        [(c.name, c.meaning.replace("target unit", "the loss's unit")) for c in law.coefs],
+        columns=["coefficient", "meaning"],
+    )
+)
 st.subheader("Published coefficients")
 sets = [e for e in PUBLISHED.values() if e.law.name == law.name]
 if sets:

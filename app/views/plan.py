@@ -32,11 +32,13 @@ level = two.select_slider(
     help="A band of 0.8 should hold the true value in 80 of 100 cases, if the law is right.",
 )  # fmt: skip
 runs = inputs.current_runs()
+if inputs.OWN in sources:
+    inputs.own_fit(runs)
 asked = request.budget(runs) | request.constraints()
 asked = {k: v for k, v in asked.items() if v is not None}
 if not sources:
     st.info("Choose a law.")
-    st.stop()
+    inputs.stop()
 with inputs.sentences():
     if "score" in asked:
         asked["link"] = cache.score_link(inputs.files_in_use("emergence", "emergence/addition.csv"))
@@ -52,23 +54,41 @@ with inputs.sentences():
 st.success(inputs.escape(str(made).splitlines()[0]))
 
 
-def metric(column, label: str, band, kind: str, digits: int = 3) -> None:
+def metric(column, label: str, band, kind: str, help: str, digits: int = 3) -> None:
     """A number with its band below it."""
     span = None
     if band.low is not None:
         span = " to ".join(scaling.format_quantity(v, kind, digits=digits) for v in (band.low, band.high))
     column.metric(
-        label, scaling.format_quantity(band.estimate, kind, digits=digits), span, delta_color="off", delta_arrow="off"
+        label,
+        scaling.format_quantity(band.estimate, kind, digits=digits),
+        span,
+        delta_color="off",
+        delta_arrow="off",
+        help=help,
     )
 
 
 answers = st.columns(5 if step.score is not None else 4)
-metric(answers[0], "Model size", step.n_params, "params")
-metric(answers[1], "Training tokens", step.n_tokens, "tokens")
-metric(answers[2], "Tokens per parameter", step.tokens_per_param, "count")
-metric(answers[3], f"Loss [{made.loss_unit}]", step.loss, "loss", 4)
+metric(answers[0], "Model size", step.n_params, "params", "Parameters of the model, N; below it the band.")
+metric(answers[1], "Training tokens", step.n_tokens, "tokens", "Tokens seen in training, D, repeats included.")
+metric(
+    answers[2],
+    "Tokens per parameter",
+    step.tokens_per_param,
+    "count",
+    "D / N: about 20 is called Chinchilla-optimal; models that serve many users train longer.",
+)
+metric(
+    answers[3],
+    f"Loss [{made.loss_unit}]",
+    step.loss,
+    "loss",
+    "What the law expects on held-out text at the end of training.",
+    4,
+)
 if step.score is not None:
-    metric(answers[4], "Score", step.score, "fraction")
+    metric(answers[4], "Score", step.score, "fraction", "By the evaluations of the page Emergence.")
 if step.hardware:
     h = step.hardware
     cost = st.columns(4)
@@ -91,9 +111,9 @@ if prices:
         )
     )  # fmt: skip
 for warning in step.warnings:
-    st.warning(inputs.escape(warning.message))
+    st.warning(inputs.sentence(warning.message))
 for caveat in made.caveats:
-    st.caption(inputs.escape(caveat))
+    st.caption(inputs.sentence(caveat))
 if spread:
     st.subheader("Side by side")
     beside = spread.table()
@@ -104,7 +124,12 @@ else:
     beside = made.table().assign(law=name)
 
 views = [FRONTIER, EQUAL, SIZES, TRAINING, SENSITIVITY, *([NEXT] if name == inputs.OWN else [])]
-view = st.segmented_control("Show", views, default=FRONTIER, key="view", bind="query-params") or FRONTIER
+view = (
+    st.segmented_control(
+        "Show", views, default=FRONTIER, key="view", bind="query-params", help="What is drawn below of this plan."
+    )
+    or FRONTIER
+)
 law = laws[name]
 train_flops = 6 * step.n_params.estimate * step.n_tokens.estimate
 picture = None
@@ -143,7 +168,11 @@ with inputs.sentences():
     else:
         spend = inputs.quantity("Compute for further runs [FLOPs]", "flops", "spend", f"{float(runs['flops'].sum()) if 'flops' in runs else 1e19:.1e}".replace("e+", "e"), "As much again as all runs so far, unless you say otherwise.")  # fmt: skip
         of = st.selectbox(
-            "Narrow the band of", ["n_params", "tokens_per_param", "loss"], key="narrow", bind="query-params"
+            "Narrow the band of",
+            ["n_params", "tokens_per_param", "loss"],
+            key="narrow",
+            bind="query-params",
+            help="The runs are chosen so that this number of the plan becomes as sure as the compute allows.",
         )
         if spend is not None:
             design = cache.design(law, train_flops, spend, of)

@@ -47,7 +47,7 @@ for note in read["notes"]:
     if note["code"] != "column_choice":  # the choice is made above, with the file in view
         st.info(inputs.escape(note["message"]))
 for problem in check_runs(runs):
-    st.warning(inputs.escape(problem["message"]))
+    st.warning(inputs.sentence(problem["message"]))
 if inputs.excluded():
     st.info(f"{len(inputs.excluded())} runs are excluded by you.")
     if st.button("Take them back"):

@@ -65,7 +65,10 @@ class Constraints:
             a, b = getattr(self, f"min_{kind}"), getattr(self, f"max_{kind}")
             if a is not None and b is not None and np.any(np.asarray(a) > np.asarray(b)):
                 low, high = (v if np.ndim(v) else f"{v:g}" for v in (a, b))
-                raise PlanError(f"min_{kind} ({low}) is above max_{kind} ({high}): nothing lies between them.")
+                raise PlanError(
+                    f"min_{kind} ({low}) is above max_{kind} ({high}): nothing lies between them; the nearest run has {high}. "
+                    "Relax one of them."
+                )
 
     @property
     def given(self) -> dict[str, Any]:

@@ -55,16 +55,55 @@ class Envelope:
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain numbers, schema 'scaling.envelope/1'."""
         return {
-            "schema": SCHEMA, "a": self.a, "b": self.b, "at": self.pivot, "n_params": float(np.exp(self.log_n)),
+            "schema": SCHEMA, "finding": self.finding, "a": self.a, "b": self.b, "at": self.pivot, "n_params": float(np.exp(self.log_n)),
             "n_tokens": float(np.exp(self.log_d)), "a_interval": list(self.a_interval), "b_interval": list(self.b_interval),
             "thirds": [v if np.isfinite(v) else None for v in self.thirds], "level": self.level, "n_resamples": self.n_resamples,
             "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
         }  # fmt: skip
 
-    def __str__(self) -> str:
+    @property
+    def finding(self) -> str:
+        """The answer in one sentence."""
         (low, high), n = self.a_interval, self.points["run"].nunique()
-        first = f"Along the lower envelope the best size grows as C^{self.a:.3f} ({self.level:.0%} interval {low:.3f} to {high:.3f}) and the tokens as C^{self.b:.3f}; {n} runs touch it."  # fmt: skip
-        return "\n".join([first, *(f"Warning ({w.code}): {w.message}" for w in self.warnings)])
+        return (
+            f"Along the lower envelope the best size grows as C^{self.a:.3f} ({self.level:.0%} interval {low:.3f} to "
+            f"{high:.3f}) and the tokens as C^{self.b:.3f}; {n} runs touch it."
+        )
+
+    def coef_table(self) -> pd.DataFrame:
+        """Exponents a and b and their sum, and the optimum at the middle of the frontier; low and high where known."""
+        import pandas as pd
+
+        at = f"optimum at {self.pivot:.3g} FLOPs"
+        return pd.DataFrame(
+            [
+                ("a", self.a, *self.a_interval, "exponent of N_opt(C)"),
+                ("b", self.b, *self.b_interval, "exponent of D_opt(C)"),
+                ("a + b", self.a + self.b, np.nan, np.nan, "1 when C = 6 N D holds for every run"),
+                ("n_params", float(np.exp(self.log_n)), np.nan, np.nan, at),
+                ("n_tokens", float(np.exp(self.log_d)), np.nan, np.nan, at),
+            ],
+            columns=["coef", "estimate", "low", "high", "meaning"],
+        )
+
+    def frontier_table(self) -> pd.DataFrame:
+        """One row for each stretch of budgets that one run holds: run, from, to [FLOPs], n_params, n_tokens, loss at its end."""
+        stretch = (self.points["run"] != self.points["run"].shift()).cumsum()
+        parts = self.points.groupby(stretch, sort=True)
+        table = parts.agg(
+            run=("run", "last"), start=("flops", "first"), end=("flops", "last"), n_params=("n_params", "last"),
+            n_tokens=("n_tokens", "last"), loss=("loss", "last"),
+        )  # fmt: skip
+        return table.rename(columns={"start": "from", "end": "to"}).reset_index(drop=True)
+
+    def __str__(self) -> str:
+        coefs = self.coef_table().to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4g}")
+        frontier = self.frontier_table()
+        shown = frontier.iloc[np.unique(np.linspace(0, len(frontier) - 1, min(len(frontier), 20)).astype(int))]
+        lines = [self.finding, "", coefs, "", shown.to_string(index=False, float_format=lambda v: f"{v:.4g}")]
+        if len(shown) < len(frontier):
+            lines.append(f"({len(shown)} of {len(frontier)} stretches of the frontier)")
+        return "\n".join([*lines, *(f"Warning ({w.code}): {w.message}" for w in self.warnings)])
 
 
 def envelope(
@@ -94,7 +133,9 @@ def envelope(
     if not 0 < last <= 1 or window < 0 or n_flops < 10 or n_resamples < 20:
         raise FitError("last must lie in (0, 1], window be 0 or more, n_flops at least 10, n_resamples at least 20.")
     if missing := [c for c in ("run", "n_params", "n_tokens", "loss") if c not in curves]:
-        raise RunsError(f"training curves need the column {missing[0]!r}; name yours with --map {missing[0]}=COLUMN.")
+        raise RunsError(
+            f"training curves need the column {missing[0]!r}; name yours with --column {missing[0]}=HEADER."
+        )
     table = curves.assign(
         flops=curves["flops"] if "flops" in curves else compute.flops(curves["n_params"], curves["n_tokens"])
     )
@@ -131,7 +172,9 @@ def envelope(
     def frontier(rows: Array) -> tuple[Array, Array]:
         best = rows[np.argmin(heights[rows], axis=0)]
         at = np.arange(n_flops)
-        keep = np.isfinite(heights[best, at]) & late[best, at]
+        lowest = heights[best, at]
+        # Where a long curve runs on alone it is the lowest of one: no envelope, if a smaller budget has done better.
+        keep = np.isfinite(lowest) & late[best, at] & (lowest <= np.minimum.accumulate(lowest))
         return best[keep], at[keep]
 
     best, at = frontier(np.arange(len(pieces)))
@@ -164,7 +207,7 @@ def envelope(
         )
     ]
     if np.isfinite(thirds).sum() >= 2 and np.nanmax(thirds) - np.nanmin(thirds) > max(0.1, q[1, 0] - q[0, 0]):
-        warnings.append(FitWarning("curved_frontier", f"the exponent of size differs along the frontier ({', '.join(f'{v:.2f}' for v in thirds)} over its thirds): do not extrapolate it as one power law."))  # fmt: skip
+        warnings.append(FitWarning("curved_frontier", f"the exponent of size differs along the frontier ({', '.join(f'{v:.2f}' if np.isfinite(v) else 'one size only' for v in thirds)} over its thirds): do not extrapolate it as one power law."))  # fmt: skip
     points = pd.DataFrame({
         "flops": np.exp(grid[at]), "n_params": np.exp(log_n[best]), "n_tokens": np.exp(log_d[best, at]),
         "loss": np.exp(heights[best, at]), "run": [pieces[i]["run"].iloc[0] for i in best],

@@ -244,7 +244,7 @@ def isoflop(
         )
     kept = [g for g, ok in zip(groups, enough, strict=True) if ok]
     n_sizes, d_sizes, losses = [log_n[g] for g in kept], [log_d[g] for g in kept], [loss[g] for g in kept]
-    warnings: list[FitWarning] = []
+    warnings = [FitWarning("several_experiments", sentence)] if (sentence := _mixed(table, kept)) else []
     spare = sum(map(len, kept)) - 3 * len(kept) - 2
     if curve is None:
         curve = "asymmetric" if spare >= 4 else "parabola"
@@ -361,7 +361,7 @@ def _complete(runs: pd.DataFrame, compute: Accounting) -> pd.DataFrame:
     """n_params, n_tokens, flops and loss as positive numbers; of the first three, one may be missing."""
     table = runs.reset_index(drop=True).copy()
     if "loss" not in table:
-        raise RunsError("isoFLOP analysis needs a column 'loss'; name yours with --map loss=COLUMN.")
+        raise RunsError("isoFLOP analysis needs a column 'loss'; name yours with --column loss=HEADER.")
     missing = [c for c in ("n_params", "n_tokens", "flops") if c not in table]
     if len(missing) > 1:
         raise RunsError(f"isoFLOP analysis needs two of n_params, n_tokens, flops; missing are {', '.join(missing)}.")
@@ -404,6 +404,33 @@ def _cluster(flops: Array) -> list[Array]:
             f"all runs have about the same FLOPs ({flops.mean():.3g}): growth with compute needs two or more budgets."
         )
     return groups
+
+
+def _mixed(table: pd.DataFrame, budgets: list[Array]) -> str:
+    """A sentence where a column tells several whole sweeps apart: each of its values with sizes to choose from at two or
+    more budgets, and the same budgets under more than one value."""
+    known = {"run", "n_params", "n_tokens", "flops", "loss", "step", "seed"}
+    found = []
+    for column in table.columns:
+        if column in known or "seed" in str(column).lower():
+            continue
+        sweeps: dict[Any, int] = {}
+        shared = 0
+        for g in budgets:
+            part = table.iloc[g]
+            sizes = part.groupby(column)["n_params"].agg(lambda v: _different(np.log(v.to_numpy(float))))
+            whole = sizes[sizes >= MIN_SIZES].index
+            shared += len(whole) > 1
+            for value in whole:
+                sweeps[value] = sweeps.get(value, 0) + 1
+        if shared and (several := sum(n > 1 for n in sweeps.values())) > 1:
+            found.append(f"{several} values of {column!r}")
+    if not found:
+        return ""
+    return (
+        f"the runs at a budget mix {', '.join(found)}, each a sweep of its own: if they are different experiments, their "
+        "optima are averaged here; keep one with --where."
+    )
 
 
 def _different(log_sizes: Array) -> int:

@@ -11,6 +11,8 @@ import pandas as pd
 from scaling.charts.axes import INK, MUTED, OPTIMUM, POINTS, TITLES, ends_of, headline, log_axis, log_scale
 from scaling.errors import ScalingError
 
+OUTCOMES = {"grokked": "#4c78a8", "prompt": "#d55e00", "memorised only": "#7f7f7f"}  # of a run that memorised
+
 if TYPE_CHECKING:
     from scaling.curves.double_descent import DoubleDescent
     from scaling.curves.emergence import Emergence
@@ -23,13 +25,24 @@ def descent_chart(result: DoubleDescent) -> alt.TopLevelMixin:
     columns = {"axis": "x", "value": "y"}
     points = points.rename(columns={k: v for k, v in columns.items() if k in points})
     grid = np.geomspace(points["x"].min(), points["x"].max(), POINTS)
-    curve = pd.DataFrame({"x": grid, "y": result.expected(grid)})
+    drawn = "double_descent" in result.theta  # too few points leave the curve out
+    curve = pd.DataFrame({"x": grid, "y": result.expected(grid)}) if drawn else pd.DataFrame({"x": [], "y": []})
     x = alt.X("x:Q", title=result.axis, scale=log_scale(grid), axis=log_axis(grid))
-    y = alt.Y("y:Q", title=result.value, scale=log_scale(points["y"]), axis=alt.Axis(grid=False))
-    layers = [
+    spread = points[["y", "low", "high"]].to_numpy()
+    scale = log_scale(spread)
+    y = alt.Y("y:Q", title=result.value, scale=scale, axis=log_axis(spread))
+    layers = []
+    if result.found and result.peak_range[1] > result.peak_range[0]:  # where noise may hide the highest point
+        near = pd.DataFrame([result.peak_range], columns=["low", "high"])
+        layers.append(
+            alt.Chart(near)
+            .mark_rect(color=OPTIMUM, opacity=0.12)
+            .encode(x=alt.X("low:Q", title=result.axis, scale=log_scale(grid), axis=log_axis(grid)), x2="high:Q")
+        )
+    layers += [
         alt.Chart(points)
         .mark_rule(color=MUTED)
-        .encode(x=x, y=alt.Y("low:Q", scale=log_scale(points["y"]), title=result.value), y2="high:Q"),
+        .encode(x=x, y=alt.Y("low:Q", scale=scale, title=result.value, axis=log_axis(spread)), y2="high:Q"),
         alt.Chart(points).mark_circle(color=MUTED, size=45, opacity=1).encode(x=x, y=y),
         alt.Chart(curve).mark_line(color=INK, clip=True).encode(x=x, y=y),
     ]
@@ -43,7 +56,10 @@ def descent_chart(result: DoubleDescent) -> alt.TopLevelMixin:
     return alt.layer(*layers).properties(
         width=560,
         height=340,
-        title=headline(result.finding, f"{len(points)} points; bars are intervals at {result.level:.0%}"),
+        title=headline(
+            result.finding,
+            f"{len(points)} points; bars are intervals at {result.level:.0%}; red: the peak, shaded where noise may hide it",
+        ),
     )
 
 
@@ -61,11 +77,19 @@ def emergence_chart(result: Emergence) -> alt.TopLevelMixin:
     axis_x = log_axis(values, powers=result.x == "flops") if result.log_x else alt.Axis(grid=False)
     x = alt.X("x:Q", title=TITLES.get(result.x, result.x), scale=scale_x, axis=axis_x)
     y = alt.Y("y:Q", title=f"{result.score} (share of items)", scale=alt.Scale(domain=[0, 1]))
-    chart = alt.layer(
+    layers = [
         alt.Chart(points).mark_rule(color=MUTED).encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q"),
         alt.Chart(points).mark_circle(color=MUTED, size=45, opacity=1).encode(x=x, y=y),
         alt.Chart(curve).mark_line(color=INK).encode(x=x, y=y),
-    )
+    ]
+    chance = float(result.theta[result.best][2])
+    if chance > 0:
+        level = pd.DataFrame({"x": [values.min()], "y": [chance], "what": ["chance"]})
+        layers += [
+            alt.Chart(level).mark_rule(color=OPTIMUM, strokeDash=[4, 4]).encode(y=y),
+            alt.Chart(level).mark_text(align="left", dy=-7, color=OPTIMUM).encode(x=x, y=y, text="what"),
+        ]
+    chart = alt.layer(*layers)
     return chart.properties(
         width=560,
         height=340,
@@ -78,7 +102,7 @@ def grokking_chart(result: Grokking) -> alt.TopLevelMixin:
     runs = result.runs[result.runs["memorised"].notna()].copy()
     if runs.empty:
         raise ScalingError("no run memorised its training set, so there is no delay to draw.")
-    runs["ended"] = runs["generalised"].isna()
+    runs["ended"] = np.where(runs["generalised"].isna(), "not by the run's end", "yes")
     runs["y"] = runs["generalised"].fillna(runs["last_step"])
     runs["memorised"] = runs["memorised"].clip(lower=1)
     spread = np.concatenate([runs["memorised"], runs["y"]])
@@ -89,9 +113,9 @@ def grokking_chart(result: Grokking) -> alt.TopLevelMixin:
     diagonal = pd.DataFrame({"memorised": ends, "y": ends})
     chart = alt.layer(
         alt.Chart(diagonal).mark_line(color="#888888", strokeDash=[4, 4]).encode(x=x, y=y),
-        alt.Chart(runs[["memorised", "y", "ended", "status"]]).mark_point(filled=True, size=60).encode(
-            x=x, y=y, color=alt.Color("status:N", title="", scale=alt.Scale(scheme="tableau10")),
-            shape=alt.Shape("ended:N", title="run ended first", scale=alt.Scale(range=["circle", "triangle-up"])),
+        alt.Chart(runs[["memorised", "y", "ended", "status"]]).mark_point(filled=True, size=70, opacity=1).encode(
+            x=x, y=y, color=alt.Color("status:N", title="outcome", scale=alt.Scale(domain=[s for s in OUTCOMES if (runs["status"] == s).any()], range=[c for s, c in OUTCOMES.items() if (runs["status"] == s).any()])),
+            shape=alt.Shape("ended:N", title="generalised", scale=alt.Scale(domain=["yes", "not by the run's end"], range=["circle", "triangle-up"]), legend=alt.Legend(symbolFillColor=MUTED, symbolStrokeColor=MUTED)),
         ),
     )  # fmt: skip
     return chart.properties(

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from scaling.laws.law import Law
 
 
-def fit_chart(result: FitResult, level: float = 0.95) -> alt.TopLevelMixin:
+def fit_chart(result: FitResult, level: float = 0.95, selection: alt.Parameter | None = None) -> alt.TopLevelMixin:
     """Runs and the fitted law.
 
     A law of N and D: loss against model size, one curve per compute budget, the best size of each. A law of one input: the
     runs, the curve and its band. Any other: predicted against observed. One fit only (of a group: result.group(i)).
+    selection : a point selection over "run" for the first kind; runs outside it fade.
     """
     point = result.point
     if point.shape:
@@ -47,7 +48,9 @@ def fit_chart(result: FitResult, level: float = 0.95) -> alt.TopLevelMixin:
     unit = point.loss_unit
     subtitle = [f"{point.law.equation}; {int(point.n_runs)} runs; {_coefs(result, level)}"]
     if {"n_params", "n_tokens"} <= set(point.law.inputs) and point.law.target == "loss":
-        return _isoflop_curves(result, table, unit, subtitle)
+        subtitle[-1] += "."
+        subtitle.append("Points: runs; curves: the law at one compute each; red: the best size of each")
+        return _isoflop_curves(result, table, unit, subtitle, selection)
     if len(point.law.inputs) == 1:
         return _one_input(result, table, level, unit, subtitle)
     return _predicted_observed(table, point.law, subtitle)
@@ -80,7 +83,7 @@ def residual_chart(result: FitResult, selection: alt.Parameter | None = None) ->
     zero = alt.Chart(pd.DataFrame({"residual": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 4]).encode(y="residual:Q")
     chart = alt.layer(zero, marks).properties(
         width=560, height=260,
-        title=alt.Title(f"Half of the runs lie within {100 * float(np.nanmedian(np.abs(frame['residual']))):.2g} % of the law", subtitle=f"{len(table)} runs; {point.law.equation}", anchor="start", subtitleColor=MUTED),
+        title=alt.Title(f"Half of the runs lie within {100 * float(np.nanmedian(np.abs(frame['residual']))):.2g}% of the law", subtitle=f"{len(table)} runs; {point.law.equation}", anchor="start", subtitleColor=MUTED),
     )  # fmt: skip
     return chart if selection is None else chart.add_params(selection)
 
@@ -112,7 +115,9 @@ def exponents_chart(result: FitResult) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
-def _isoflop_curves(result: FitResult, table: pd.DataFrame, unit: str, subtitle: list[str]) -> alt.TopLevelMixin:
+def _isoflop_curves(
+    result: FitResult, table: pd.DataFrame, unit: str, subtitle: list[str], selection: alt.Parameter | None
+) -> alt.TopLevelMixin:
     point = result.point
     budgets = (
         table["flops"].to_numpy(float)
@@ -155,10 +160,11 @@ def _isoflop_curves(result: FitResult, table: pd.DataFrame, unit: str, subtitle:
     )  # fmt: skip
     chart = alt.layer(
         alt.Chart(curve).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour, detail="budget:N"),
-        alt.Chart(runs).mark_circle(size=45, opacity=0.9).encode(x=x, y=y, color=colour, tooltip=["run", "n_params", "n_tokens", "budget", "loss"]),
+        alt.Chart(runs).mark_circle(size=45).encode(x=x, y=y, color=colour, opacity=alt.value(0.9) if selection is None else alt.condition(selection, alt.value(0.9), alt.value(0.2)), tooltip=["run", "n_params", "n_tokens", "budget", "loss"]),
         alt.Chart(in_view).mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(x=x, y=y),
         alt.Chart(in_view).mark_point(color=OPTIMUM, shape="diamond", filled=True, size=80).encode(x=x, y=y, tooltip=["flops", "n_params", "tokens_per_param", "loss"]),
     )  # fmt: skip
+    chart = chart if selection is None else chart.add_params(selection)
     return chart.properties(
         width=560, height=360, title=alt.Title(_finding(result), subtitle=subtitle, anchor="start", subtitleColor=MUTED)
     )
@@ -172,7 +178,7 @@ def _finding(result: FitResult) -> str:
     title = f"The best model size grows as C^{float(a(point.theta)):.2f}"
     if result.of is not None:
         low, high = np.quantile(a(result.theta[result.converged]), [0.025, 0.975])
-        title += f" (95 % interval {low:.2f} to {high:.2f})"
+        title += f" (95% interval {low:.2f} to {high:.2f})"
     return title
 
 

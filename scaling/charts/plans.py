@@ -126,8 +126,13 @@ def capability_chart(result: Capability) -> alt.TopLevelMixin:
     )
     top = 1.0 if float(table["high"].max()) <= 1 else float(table["high"].max())
     y = alt.Y("score:Q", title="score", scale=alt.Scale(domain=[0, top]))
+    seen, beyond = "within the losses seen", "below every loss seen"
+    table = table.assign(reach=np.where(table["extrapolated"].astype(bool), beyond, seen))
     colour = alt.Color(
-        "extrapolated:N", title="beyond the link", scale=alt.Scale(domain=[False, True], range=[INK, MUTED])
+        "reach:N",
+        title="",
+        scale=alt.Scale(domain=[seen, beyond], range=[INK, MUTED]),
+        legend=alt.Legend(orient="bottom"),
     )
     return alt.layer(
         alt.Chart(table).mark_area(color=INK, opacity=0.18).encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
@@ -152,10 +157,21 @@ def ratio_chart(laws: Mapping[str, Any], flops: Sequence[float] = (1e19, 1e27)) 
         .encode(
             x=alt.X("flops:Q", title=TITLES["flops"], scale=log_scale(grid), axis=log_axis(grid, powers=True)),
             y=alt.Y("ratio:Q", title="best tokens per parameter", scale=log_scale(lines["ratio"]), axis=log_axis(lines["ratio"])),
-            color=alt.Color("law:N", title="", scale=alt.Scale(scheme="tableau20"), legend=alt.Legend(orient="right", labelLimit=160, symbolLimit=40)), detail="law:N", tooltip=["law", "flops", "ratio"],
+            color=alt.Color("law:N", title="", scale=alt.Scale(scheme="tableau20"), legend=alt.Legend(orient="bottom", columns=3, labelLimit=200, symbolLimit=40)), detail="law:N", tooltip=["law", "flops", "ratio"],
         )
-        .properties(width=560, height=340, title=alt.Title("Tokens per parameter that each law asks for", anchor="start"))
+        .properties(width=560, height=340, title=alt.Title(_ratio_title(lines), subtitle="the best ratio at each compute; medians over resamples where a law has them", anchor="start", subtitleColor=MUTED))
     )  # fmt: skip
+
+
+def _ratio_title(lines: pd.DataFrame) -> str:
+    middle = lines.loc[
+        np.isclose(lines["flops"], lines["flops"].unique()[lines["flops"].nunique() // 2]), ["law", "ratio"]
+    ]
+    low, high = middle["ratio"].min(), middle["ratio"].max()
+    at = lines["flops"].unique()[lines["flops"].nunique() // 2]
+    if len(middle) < 2 or high / low < 1.05:
+        return f"At {at:.0e} FLOPs the law asks for {low:.3g} tokens per parameter".replace("e+", "e")
+    return f"At {at:.0e} FLOPs the laws ask for {low:.3g} to {high:.3g} tokens per parameter".replace("e+", "e")
 
 
 MOST_TIMES = 5.0  # compute over that of the best size, beyond which nothing is drawn

@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from scaling.charts.axes import MOST_MARKS, MUTED, POINTS, TITLES, decades, log_axis, log_scale
+from scaling.charts.axes import MOST_MARKS, MUTED, POINTS, POWER, TITLES, decades, log_axis, log_scale
 from scaling.errors import RunsError
 
 
@@ -43,14 +43,23 @@ def training_curves(rows: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin
     kept = thinned(rows)
     frame = kept[["run", x_name, "loss"]].copy()
     frame["run"] = frame["run"].astype(str)
+    colour = {}
+    if "flops" in kept and kept["flops"].max() > 0:  # of the whole run: more compute is lighter
+        frame["flops"] = kept.groupby("run")["flops"].transform("max")
+        frame = frame[frame["flops"] > 0]
+        colour["color"] = alt.Color(
+            "flops:Q", title="compute [FLOPs]",
+            scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95])),
+            legend=alt.Legend(labelExpr=POWER, values=[c for c in decades(frame["flops"]) if frame["flops"].min() <= c <= frame["flops"].max()]),
+        )  # fmt: skip
     return (
         alt.Chart(frame)
-        .mark_line(opacity=0.6)
+        .mark_line(opacity=0.8)
         .encode(
             x=alt.X(f"{x_name}:Q", scale=log_scale(frame[x_name]), axis=log_axis(frame[x_name]), title=TITLES.get(x_name, x_name)),
-            y=alt.Y("loss:Q", scale=alt.Scale(zero=False), title=f"loss [{unit}]"), detail="run:N", tooltip=["run", x_name, "loss"],
+            y=alt.Y("loss:Q", scale=alt.Scale(zero=False), title=f"loss [{unit}]"), detail="run:N", tooltip=["run", x_name, "loss"], **colour,
         )
-        .properties(width=560, height=320, title=alt.Title(f"Loss during training of {rows['run'].nunique()} runs", anchor="start"))
+        .properties(width=560, height=320, title=alt.Title(f"Loss during training of {rows['run'].nunique()} runs", subtitle="one line for each run", anchor="start", subtitleColor=MUTED))
     )  # fmt: skip
 
 

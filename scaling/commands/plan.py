@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,11 @@ from scaling.commands.shared import (
     reading_line,
     runs_options,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaling.compute import Accounting
 
 budget_options = _options(
     click.option("--flops", multiple=True, metavar="X", help="Budget in FLOPs, e.g. 5.76e23; repeatable."),
@@ -37,6 +42,7 @@ budget_options = _options(
     click.option("--power-share", metavar="P", help="Share of the board's power that is drawn; default 80%."),
     click.option("--loss", metavar="L", help="Wanted loss; the least compute that reaches it is found."),
     click.option("--score", metavar="S", help="Wanted score on a task, through --link."),
+    click.option("--compute", metavar="NAME", help="How FLOPs are counted: dense (6 N D, default), kaplan, hoffmann, deepseek, ...; or logged, as the FLOPs column of RUNS has them."),
     click.option("--link", metavar="LINK", help="From loss to score: a saved fit, a published law, or NAME:coef=value,..."),
 )  # fmt: skip
 constraint_options = _options(
@@ -128,6 +134,10 @@ def plan(
         )  # fmt: skip
         source = fit_law(chosen.name, table, (), objective, fixed_coefs(fixed), resamples, kind, clusters, seed)
     request |= {"flops": list(flops) or None, "count": gpus, "band": band}
+    if request["compute"] is None:
+        del request["compute"]
+    else:
+        request["compute"] = _accounting(request["compute"], table if runs else None)
     request["inputs"] = {k: _number(k, v) for k, v in pairs(more_inputs, "--input", "n_experts=8").items()}
     if link is not None:
         request["link"] = _link(link)
@@ -174,6 +184,22 @@ def _law(name: str) -> tuple[str, Any]:
         return name, scaling.load_fit(name)
     found = scaling.published(name)
     return found.key, found
+
+
+def _accounting(name: str, runs: pd.DataFrame | None) -> Accounting:
+    """A way to count FLOPs by name, or the one that the logged FLOPs of the runs follow."""
+    from scaling.compute import accounting, logged
+
+    if name.lower() != "logged":
+        return accounting(name)
+    if runs is None:
+        raise click.UsageError("--compute logged reads the FLOPs of RUNS: give the log, not --fit or --published.")
+    if runs.attrs["read"]["filled"].get("flops"):
+        raise click.UsageError(
+            "--compute logged needs a column with the FLOPs of every run: this log has none, or rows without "
+            "(name it with --column flops=HEADER, take those rows out)."
+        )
+    return logged(runs["n_params"], runs["n_tokens"], runs["flops"])
 
 
 def _number(name: str, value: str) -> float:

@@ -95,6 +95,8 @@ def refit(
             click.echo(table.to_json(orient="records"))
         else:
             click.echo(table.fillna("").to_string(index=False) if len(table) else "nothing")
+            if show_status:
+                _explain(options["store"])
         return EXIT_CHANGED if show_changed and exit_code and len(table) else 0
     if not options["sources"] or not options["laws"]:
         raise click.UsageError("a refit needs runs and at least one --law (or a study file that names them).")
@@ -116,6 +118,28 @@ def refit(
     if report.n_failed:
         warn(f"{report.n_failed} fits failed: `scaling refit --store {options['store']} --status` counts them.")
     return EXIT_PARTIAL if report.n_failed else 0
+
+
+def _explain(store: str) -> None:
+    """Under the counts: when the refit was, whether a later one did not end, and why fits failed."""
+    from scaling import refitting
+
+    passes = refitting.history(store).to_dict("records")
+    ended = [p for p in passes if p["finished"]]
+    if ended:
+        last = ended[-1]
+        click.echo(
+            f"\nrefit {last['refit']} ended {last['finished']}: {last['fits']} fits, {last['computed']} computed"
+        )
+    if passes and not passes[-1]["finished"]:
+        click.echo(
+            f"refit {passes[-1]['refit']} began {passes[-1]['started']} and has not ended: it runs, or was stopped"
+        )
+    bad = refitting.failures(store)
+    for row in bad.to_dict("records"):
+        click.echo(f"failed: {row['law']} {row['group']}: {row['message'] or row['status']}")
+    if ended and len(bad) < ended[-1]["failed"]:
+        click.echo(f"... and {ended[-1]['failed'] - len(bad)} more: --export lists them all")
 
 
 def _of_study(study: Any, given: dict[str, Any]) -> dict[str, Any]:

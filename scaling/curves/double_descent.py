@@ -173,6 +173,8 @@ class DoubleDescent:
                 lines.append(f"{name.replace('_', ' '):<12} {b.estimate:.4g}  ({b.low:.4g} to {b.high:.4g})")
             if np.isfinite(self.threshold):
                 lines.append(f"{'threshold':<12} {self.threshold:.4g}  (training set fitted)")
+            if np.isfinite(self.n_samples):
+                lines.append(f"{'n samples':<12} {self.n_samples:.4g}")
             lines.append("")
         lines.append(self.models.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
         return "\n".join([*lines, *(f"note: {w}" for w in self.warnings)])
@@ -197,7 +199,8 @@ def double_descent(
     Parameters
     ----------
     table : one row per run (or per run and epoch). axis, value : columns, both positive; by default the first of
-        AXIS_COLUMNS and VALUE_COLUMNS in the table. Rows with the same axis value are repeats.
+        AXIS_COLUMNS and VALUE_COLUMNS in the table. Rows with the same axis value are repeats; a warning names columns
+        that look like conditions of an experiment among them. An accuracy is analysed as the error 1 - accuracy.
     replicate : column that names the repeat ('seed' when there is one); used when a long curve is averaged in bins.
     centre : "mean" (of logs) or "median" over repeats, for heavy tails.
     train : column of training accuracy (its name holds 'acc') or training error; the threshold is where its centre
@@ -208,6 +211,9 @@ def double_descent(
     """
     axis = axis or _first(table, AXIS_COLUMNS, "axis")
     value = value or _first(table, VALUE_COLUMNS, "value")
+    warnings: list[str] = []
+    if value in table and _is_accuracy(value):
+        table, value = _as_error(table, value, warnings)
     if centre not in ("mean", "median"):
         raise RunsError(f"centre is 'mean' or 'median', not {centre!r}.")
     if not 0 < level < 1:
@@ -217,7 +223,11 @@ def double_descent(
     for column in (axis, value, *((train,) if train else ()), *((replicate,) if replicate else ())):
         if column not in table:
             raise RunsError(f"no column {column!r}; columns: {', '.join(map(str, table.columns))}.")
-    warnings: list[str] = []
+    if pooled := _pooled(table, axis, (value, train, replicate)):
+        warnings.append(
+            f"rows with the same {axis} differ in {', '.join(pooled)}, and were averaged as repeats: keep one condition "
+            f"(--where {pooled[0].partition(' ')[0]}=...) or analyse each (--by {pooled[0].partition(' ')[0]})."
+        )
     x_all, y_all = _positive(table, axis), np.log(_positive(table, value))
     x, logs = _collect(x_all, y_all, table[replicate].to_numpy() if replicate else None, warnings)
     if len(x) < FEWEST_POINTS:
@@ -648,6 +658,40 @@ def _first(table: pd.DataFrame, names: Sequence[str], option: str) -> str:
         f"none of the columns {', '.join(names)} is in the table ({', '.join(map(str, table.columns))}). "
         f"Name yours with {option}=."
     )
+
+
+def _is_accuracy(column: str) -> bool:
+    return any(word in str(column).lower() for word in ("acc", "score"))
+
+
+def _as_error(table: pd.DataFrame, value: str, warnings: list[str]) -> tuple[pd.DataFrame, str]:
+    """A peak of an accuracy would be its best place: turn it into the error, whose peak is the worst."""
+    error = f"error (1 - {value})"
+    rate = pd.to_numeric(table[value], errors="coerce")
+    if not rate.between(0, 1).all() or (rate == 1).any():
+        raise RunsError(
+            f"column {value!r} is an accuracy, and double descent is one of an error: 1 - {value} must be positive in "
+            "every row. Give rates between 0 and 1, drop rows without any error, or use a loss."
+        )
+    warnings.append(f"{value} rises as a model improves: its error 1 - {value} is analysed.")
+    return table.assign(**{error: 1 - rate}), error
+
+
+def _pooled(table: pd.DataFrame, axis: str, known: Sequence[str | None]) -> list[str]:
+    """Columns that take several values at one axis value, each of them at half of the axis values or more.
+
+    So does a setting that was crossed with the axis; an outcome takes too many values, and what goes with the axis
+    takes one at each place.
+    """
+    out = []
+    n_places = table[axis].nunique()
+    for column in table.columns:
+        if column in (axis, *known) or str(column).lower() in ("seed", "run", "run_id", "replicate", "fold"):
+            continue
+        places = table.groupby(column, dropna=False)[axis].nunique()
+        if len(places) > 1 and (places >= max(2, n_places / 2)).all():
+            out.append(f"{column} ({len(places)} values)")
+    return out
 
 
 def _positive(table: pd.DataFrame, column: str) -> Array:

@@ -356,6 +356,11 @@ def emergence(
     inside = (done > 0.1) & (done < 0.9)
     n_inside = len(np.unique(scores.x[inside]))
     low, high = exact_interval(scores.successes, scores.trials, level)
+    if scores.counted and floor and (under := _below(scores, floor)):
+        warnings.append(
+            f"{under} of {len(scores.x)} scores lie below the chance floor {floor:g} by more than noise: it is not the score "
+            "of guessing on this test, and what follows rests on it (0 for exact match, 1 / options for multiple choice)"
+        )
     points = pd.DataFrame(
         {
             x: scores.table[x].to_numpy(float),
@@ -466,6 +471,12 @@ def _refuse(used: pd.DataFrame, bad: Array, column: str, what: str, way_out: str
         rows = ", ".join(str(i) for i in used.index[bad][:5])
         values = ", ".join(f"{v:g}" for v in used[column].to_numpy(float)[bad][:5])
         raise RunsError(f"column {column!r} has {int(bad.sum())} values {what}: rows {rows} ({values}). {way_out}.")
+
+
+def _below(scores: _Scores, floor: float) -> int:
+    """How many scores are four standard errors or more below guessing."""
+    error = np.sqrt(floor * (1 - floor) / scores.trials)
+    return int((scores.successes / scores.trials < floor - 4 * error).sum())
 
 
 def _notes(table: pd.DataFrame, scores: _Scores) -> list[str]:

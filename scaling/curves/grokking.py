@@ -112,6 +112,14 @@ class Grokking:
     def __str__(self) -> str:
         columns = ["run", "status", "memorised", "generalised", "ratio", "ratio_low", "ratio_high", "sharpness"]
         lines = [self.finding, "", self.runs[columns].to_string(index=False, float_format=lambda v: f"{v:.4g}")]
+        if np.isfinite(self.share[0]):
+            middle, low, high = self.typical_ratio
+            ratio = f"{middle:.3g} ({low:.3g} to {high:.3g})" if np.isfinite(middle) else "not reached by half of them"
+            lines += [
+                "",
+                f"late among runs that memorise: {self.share[0]:.0%} ({self.share[1]:.0%} to {self.share[2]:.0%}); median "
+                f"ratio, unfinished runs censored: {ratio}",
+            ]
         return "\n".join([*lines, *(f"note: {w}" for w in self.warnings)])
 
 
@@ -369,7 +377,8 @@ def delay_law(runs: pd.DataFrame, over: str, *, level: float = 0.95) -> DelayLaw
     runs : columns `over` (positive), `generalised` (nan: not yet) and `last_step`; for example `Grokking.runs` with the
         setting joined on.
 
-    Log-normal scatter about the law with right-censored likelihood. Raises RunsError when fewer than 4 runs have
+    v is counted from the smallest setting that generalised, so that c is a number of steps: the equations of the result
+    say so. Log-normal scatter about the law with right-censored likelihood. Raises RunsError when fewer than 4 runs have
     generalised, or the setting takes fewer than 3 values.
     Source: Power et al. 2022 (exponential in the data fraction); the divergence at a critical value is this package's.
     """
@@ -383,7 +392,9 @@ def delay_law(runs: pd.DataFrame, over: str, *, level: float = 0.95) -> DelayLaw
     seen = runs["generalised"].notna().to_numpy()
     t = np.where(seen, runs["generalised"], runs["last_step"]).astype(float)
     if not (np.isfinite(v) & (v > 0) & np.isfinite(t) & (t > 0)).all():
-        raise RunsError(f"{over!r} and the steps must be positive numbers in every run.")
+        raise RunsError(
+            f"{over!r} and the steps must be positive numbers in every run: leave runs at zero out (--where '{over}>0')."
+        )
     if seen.sum() < 4 or len(np.unique(v)) < 3:
         raise RunsError(
             f"a law over {over!r} needs at least 4 runs that generalised and 3 values of {over!r}; there are "
@@ -405,9 +416,9 @@ def delay_law(runs: pd.DataFrame, over: str, *, level: float = 0.95) -> DelayLaw
         return float(-np.sum(np.where(seen, -0.5 * z**2 - q[-1] - 0.5 * np.log(2 * np.pi), log_ndtr(-z))))
 
     equations = {
-        "power": ("t = c v^-k", ("c", "k")),
-        "exponential": ("t = c exp(-s v)", ("c", "s")),
-        "critical": ("t = c (v - v_c)^-k", ("c", "k", "v_c")),
+        "power": (f"t = c (v / {edge:.4g})^-k", ("c", "k")),
+        "exponential": (f"t = c exp(-s (v - {edge:.4g}))", ("c", "s")),
+        "critical": (f"t = c ((v - v_c) / {edge:.4g})^-k", ("c", "k", "v_c")),
     }
     slope, level_at = np.polyfit(np.log(v / edge), y, 1)
     z_level = float(ndtri(0.5 + level / 2))

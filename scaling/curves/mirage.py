@@ -53,7 +53,9 @@ class Mirage:
             f"{self.per_token.width.estimate:.2g} in the per-token rate"
         )
         opening = {
-            "metric": "The suddenness belongs to the metric",
+            "metric": "The suddenness belongs to the metric"
+            if self.p_power >= 0.05
+            else "The exact score is sudden and the per-token rate is not, though no power of that rate makes the one of the other",
             "ability": "The rise is sudden in the per-token rate as well",
             "undecided": "Not decided whether the metric makes the rise sudden",
             "gradual": "The exact score itself rises gradually",

@@ -126,7 +126,7 @@ def ladder_for(
     best = at(most)
     if best.width_then > wanted:
         why = (
-            f"{words[0].upper()}{words[1:]} cannot be brought to {band_words(wanted)} with {most:.3g} FLOPs of further runs: "
+            f"{words[0].upper()}{words[1:]} cannot be brought to {band_words(wanted)} with {most:.3g} FLOPs in at most {most_runs} further runs: "
             f"the best of them leave {band_words(best.width_then)}, from {band_words(now)} now."
         )
         return answer("out_of_reach", why, None, best)
@@ -336,6 +336,23 @@ def _caveats(local: Local, made: Design) -> list[Caveat]:
                 "unspent",
                 f"{1 - made.flops / made.spend:.0%} of the spend is left: the number of runs ({int(made.runs['count'].sum())}) decides, "
                 "not the compute; allow more runs, or a larger one.",
+            )
+        )
+    if made.width_repeated is not None and made.repeats is not None and made.width_repeated < made.width_then:
+        again = made.repeats * int(result.n_runs)
+        if again > made.runs["count"].sum():
+            found.append(
+                Caveat(
+                    "few_runs",
+                    f"repeating the runs done, {again:.3g} of them, narrows more than these {int(made.runs['count'].sum())}: the number "
+                    "of runs decides, not the compute; allow more runs.",
+                )
+            )
+    if made.flops > made.target:
+        found.append(
+            Caveat(
+                "dear",
+                f"these runs take {made.flops / made.target:.3g} times the compute of the run that they are to decide on: try sizes there instead.",
             )
         )
     if local.slope != 0:

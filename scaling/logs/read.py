@@ -30,6 +30,9 @@ LOSS_UNITS = {
 _Columns = dict[str, np.ndarray]
 _NOTES_PER_CODE = 5  # thousands of files with one quirk are not thousands of notes
 _LARGEST_VOCABULARY = 2**18  # a loss above its log is worse than guessing among all tokens
+# What configurations call the length of the schedule, in steps of the optimiser.
+_PLANNED = {"plannedsteps", "maxsteps", "numtrainsteps", "totalsteps", "trainiters", "maxiters", "trainernumtrainsteps"}
+_DIVERGED = 1.0  # nats above the curve's own lowest loss: no noise of a held-out loss
 _TRAINING_LOSS = {squash(a) for a in COLUMNS["loss"].aliases[-1]}
 _MISSING, _NOT_FINITE, _TEXT = 1, 2, 3  # why a target cell is no number
 _NO_VALUE = {"", "null", "none", "na", "n/a", "#n/a", "-", "--"}
@@ -167,6 +170,7 @@ def read_runs(
     }
     if final:
         last = curves.last_rows(keys, order)
+        _note_rises(runs, keys, last, target, account)
         kept = last[_ended(runs if len(last) == len(runs) else runs.iloc[last], unfinished, account)]
         runs = runs if len(kept) == len(runs) else runs.iloc[kept]
     _note_values(runs, target, unit, account)
@@ -657,13 +661,37 @@ def _note_schedule(runs: pd.DataFrame, keys: np.ndarray, order: np.ndarray, fina
         )
 
 
+def _note_rises(runs: pd.DataFrame, keys: np.ndarray, last: np.ndarray, target: str, account: _Account) -> None:
+    """Name the runs whose loss ends far above its own lowest: they diverged without a nan, and no row says so."""
+    if target != "loss" or len(last) == len(runs):
+        return
+    loss = runs["loss"].to_numpy(dtype=float)
+    lowest = np.full(int(keys.max()) + 1, np.inf)
+    np.minimum.at(lowest, keys, loss)
+    rises = last[loss[last] > lowest[keys[last]] + _DIVERGED]
+    if len(rises):
+        shown = ", ".join(
+            f"{quote(runs['run'].iloc[i], 60)} ({lowest[keys[i]]:.4g}, then {loss[i]:.4g})" for i in rises[:3]
+        )
+        account.note(
+            "rises",
+            f"the loss of {len(rises)} of {len(last)} runs ends more than {_DIVERGED:g} above its lowest (diverged?): {shown}"
+            f"{', ...' if len(rises) > 3 else ''}; they are kept",
+        )
+
+
 def _ended(last: pd.DataFrame, unfinished: bool | None, account: _Account) -> np.ndarray:
     """(runs,) bool: runs to keep, given the last row of each. Those that stopped before the planned end of their schedule
     are mid-run points: left out unless `unfinished` is True, or None and no run finished."""
     everything = np.ones(len(last), dtype=bool)
-    if "planned_steps" not in last or "step" not in last or last["planned_steps"].dtype.kind not in "fiu":
+    names = [c for c in last if squash(str(c)) in _PLANNED and last[c].dtype.kind in "fiu"]
+    counts_calls = (
+        account.mapping.get("step", {}).get("column") == "_step"
+    )  # W&B's log calls, not steps of the optimiser
+    if "step" not in last or not names or (counts_calls and "planned_steps" not in names):
         return everything
-    step, planned = (last[c].to_numpy(dtype=float) for c in ("step", "planned_steps"))
+    name = "planned_steps" if "planned_steps" in names else names[0]
+    step, planned = (last[c].to_numpy(dtype=float) for c in ("step", name))
     early = step < 0.99 * planned - 1  # counted from zero or one; the last hundredth of a schedule moves no loss
     if not early.any():
         return everything

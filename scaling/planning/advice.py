@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaling.compute import Lifetime, Shape, shapes_for
+from scaling.compute import Lifetime, Shape, expert_shapes_for, shapes_for, splits_evenly
 from scaling.errors import ScalingError
 from scaling.planning.result import Plan
 from scaling.quantities import format_quantity
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # sizes over the best one that a page shows
+FLOPS_BY = "palm"  # the count of a shape's FLOPs with attention
 NEAREST = 5  # known runs that a page shows
 BEYOND_USE = 1e5  # times beyond a law's runs, past which a page does not repeat what it says
 ALIKE = 1e3  # times apart in compute, past which a known run says nothing about a planned one
@@ -42,6 +43,7 @@ class Advice:
     trade_off: TradeOff | None
     known: pd.DataFrame | None
     notes: tuple[str, ...]
+    context: int = 2048
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dictionary."""
@@ -51,7 +53,7 @@ class Advice:
             known = table.where(table.notna(), None).to_dict("records")
         return {
             "shapes": [
-                {"title": str(s), "n_layers": int(s.n_layers), "d_model": int(s.d_model), "d_ff": int(s.d_ff), "n_heads": int(s.n_heads), "n_kv_heads": int(s.n_heads if s.n_kv_heads is None else s.n_kv_heads), "vocab": int(s.vocab), "n_params": float(s.n_params)}
+                {"title": str(s), "n_layers": int(s.n_layers), "d_model": int(s.d_model), "d_ff": int(s.d_ff), "n_heads": int(s.n_heads), "n_kv_heads": int(s.n_heads if s.n_kv_heads is None else s.n_kv_heads), "vocab": int(s.vocab), "n_params": float(s.n_params), "n_active": float(s.n_active), "n_experts": int(s.n_experts), "n_active_experts": int(s.n_active_experts), "splits_evenly": splits_evenly(s), "context": self.context, "flops_per_token": float(s.flops_per_token(self.context, FLOPS_BY)), "flops_per_token_6n": float(s.flops_per_token(self.context))}
                 for s in self.shapes
             ],
             "layout": None if self.layout is None else self.layout.to_dict(),
@@ -68,12 +70,21 @@ class Advice:
             out += ["", "To train it, by published laws and shapes and not by the runs of this law:"]
         if self.shapes:
             out.append(f"  shape           {self.shapes[0]}")
+            even = next((s for s in self.shapes[1:] if splits_evenly(s)), None)
+            if even is not None and not splits_evenly(self.shapes[0]):
+                out.append(f"  splits evenly   {even}")
+            out.append(f"  its FLOPs       {self._flops()}")
         if self.layout is not None:
             out.append(f"  layout          {self.layout}")
         out += self._settings()
         out += self._trade_off()
         out += self._known()
         return [*out, *(["", *(f"note: {n}" for n in self.notes)] if self.notes else [])]
+
+    def _flops(self) -> str:
+        """What a token of the first shape costs, and how much attention adds to 6 N."""
+        dense, counted = (float(self.shapes[0].flops_per_token(self.context, m)) for m in ("dense", FLOPS_BY))
+        return f"{counted:.4g} per token at a context of {self.context:,}, attention counted: {counted / dense - 1:+.1%} on 6 N"
 
     def _settings(self) -> list[str]:
         if self.settings is None:
@@ -145,13 +156,12 @@ def _stretch(beyond: Mapping[str, float]) -> str:
 def advise(plan: Plan, i: int = 0, *, family: str = "modern", context: int = 2048) -> Advice:
     """What goes with step i of a plan: `family` is the line of shapes, `context` the sequence length.
 
-    Whatever cannot be said (a mixture of experts has no shape here; too few accelerators for any layout) is a note.
+    Whatever cannot be said (no shape of that size; too few accelerators for any layout) is a note.
     """
     step = plan.steps[i]
     notes: list[str] = []
     n, d = step.n_params.estimate, step.n_tokens.estimate
     active = n if step.n_active is None else step.n_active
-    experts = step.n_active is not None
 
     def attempt(make: Any) -> Any:
         try:
@@ -161,11 +171,13 @@ def advise(plan: Plan, i: int = 0, *, family: str = "modern", context: int = 204
             return None
 
     shapes: tuple[Shape, ...] = ()
-    if experts:
-        notes.append("shapes and layouts are those of dense models: none is proposed for a mixture of experts")
+    if step.n_active is not None and step.n_total is not None:
+        total = step.n_total
+        shapes = attempt(lambda: expert_shapes_for(total, active, family)) or ()
     else:
         shapes = attempt(lambda: shapes_for(n, family)) or ()
-    suggested = attempt(lambda: settings(active, d, shape=shapes[0] if shapes else None, family=family))
+    dense = shapes[0] if shapes and step.n_active is None else None
+    suggested = attempt(lambda: settings(active, d, shape=dense, family=family))
     laid_out = None
     if step.hardware is not None and shapes:
         critical = [s.value for s in suggested.suggestions if s.setting == "critical_batch_tokens"] if suggested else []
@@ -183,4 +195,4 @@ def advise(plan: Plan, i: int = 0, *, family: str = "modern", context: int = 204
         )
     )  # fmt: skip
     known = attempt(lambda: beside_known(active, d))
-    return Advice(tuple(shapes), laid_out, suggested, others, known, tuple(notes))
+    return Advice(tuple(shapes), laid_out, suggested, others, known, tuple(notes), context)

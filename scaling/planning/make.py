@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,16 @@ from scaling.hardware import Accelerator
 from scaling.laws.law import Array
 from scaling.laws.published import PublishedLaw
 from scaling.planning.adjusted import adjusted, epochs_worth
-from scaling.planning.request import FULL_BITS, Machine, Request, constraint_values, count_of, machine_of, understand
+from scaling.planning.request import (
+    FULL_BITS,
+    Machine,
+    Request,
+    constraint_values,
+    count_of,
+    machine_of,
+    meaning,
+    understand,
+)
 from scaling.planning.result import QUANTITIES, Band, Hardware, Plan, Price, Repeats, Step, Warned
 from scaling.planning.score import loss_for_score, score_bands
 from scaling.quantities import parse_quantity
@@ -111,6 +121,8 @@ def plan(
             raise PlanError("a score is reached through a link from loss to score: give link (a law of the loss, fitted or published).")  # fmt: skip
         if loss is not None:
             raise PlanError("more than one target was given: loss, score; give one of them.")
+        if flops is not None:
+            raise PlanError("more than one budget was given: flops, score; leave score away to see what score the flops reach (with link).")  # fmt: skip
         loss = loss_for_score(link, parse_quantity(score, "number", name="score"))
     constraint_values(constraints)  # an unknown name is refused before anything else is looked at
     request = understand(
@@ -122,6 +134,8 @@ def plan(
         serving_count=serving_count, active_share=active_share, law_counts=law_counts, train_bits=train_bits,
         serve_bits=serve_bits, inputs=inputs, constraints=constraints, law_inputs=source.law.inputs,
     )  # fmt: skip
+    if score is not None:
+        request = replace(request, score=parse_quantity(score, "number", name="score"))
     weighed = "n_unique_tokens" in request.inputs
     fitted = adjusted(
         _with_draws(source), unique_tokens=request.unique_tokens if weighed else None, train_bits=request.train_bits,
@@ -155,12 +169,13 @@ def _solve(fitted: Fitted, request: Request) -> Allocation:
     try:
         if request.loss is not None:
             point = getattr(fitted, "of", None) or fitted
+            aim = request.aimed or request.compute
             needed = flops_for_loss(
-                point, request.loss, compute=request.compute, constraints=request.constraints, inputs=request.inputs,
+                point, request.loss, compute=aim, constraints=request.constraints, inputs=request.inputs,
                 limits=request.limits,
             )  # fmt: skip
             return allocate(
-                fitted, float(needed), compute=request.compute, constraints=request.constraints, inputs=request.inputs,
+                fitted, float(needed), compute=aim, constraints=request.constraints, inputs=request.inputs,
                 limits=request.limits,
             )  # fmt: skip
         if request.flops:
@@ -175,14 +190,10 @@ def _solve(fitted: Fitted, request: Request) -> Allocation:
             limits=request.limits,
         )  # fmt: skip
     except ScalingError as error:
-        named = {k: v for k, v in request.aliases.items() if k != v}
-        if not named or not isinstance(error, PlanError):
+        said = meaning(request.constraints.given, request.aliases)
+        if not said or not isinstance(error, PlanError):
             raise
-        meaning = " and ".join(
-            f"the limit on {'model size' if k == 'max_params' else 'tokens'} is the {v.replace('_', ' ')} ({request.constraints.given[k]:.3g})"
-            for k, v in named.items()
-        )
-        raise PlanError(f"{error} Here {meaning}.") from None
+        raise PlanError(f"{error} {said}") from None
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -269,9 +280,12 @@ def _flops_band(allocation: Allocation, request: Request | None, level: float, e
         return None
     if allocation.of is None:
         return Band(estimate)
+    aim = request.aimed or request.compute
     needed = flops_for_loss(
-        allocation.fitted, request.loss, compute=request.compute, constraints=request.constraints, inputs=request.inputs
+        allocation.fitted, request.loss, compute=aim, constraints=request.constraints, inputs=request.inputs
     )
+    if request.aimed is not None:  # from what is spent least to FLOPs
+        needed = needed * (estimate / float(allocation.point.spent[0]))
     known = np.where(np.isfinite(needed), needed, np.inf)[np.isfinite(np.asarray(allocation.fitted.theta)).all(axis=-1)]
     low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2], method="inverted_cdf")
     return Band(estimate, _finite(low), _finite(high))
@@ -316,16 +330,22 @@ def _budget_name(name: str, request: Request | None) -> str:
         return ", ".join(_budget_name(part, request) for part in name.split(", "))
     if name != "flops" or request is None or request.flops:
         return name
-    return "loss" if request.loss is not None else request.budgets[0].name
+    if request.loss is not None:
+        return "loss" if request.score is None else "score"
+    return request.budgets[0].name
 
 
 def _prices(prices: Mapping[str, Array], point: Allocation, request: Request | None, i: int) -> list[Price]:
     out = []
     amounts = {b.name: b.amount for b in request.budgets} if request else {}
     for name, values in prices.items():
+        if name == "usd" and request is not None and request.aimed is not None and float(values[i]) == 0:
+            continue  # a limit with room left; the money that the wanted loss takes has the price
         shown = _budget_name(_alias(name, request), request)
-        if shown == "loss":
+        if name == "flops" and request is not None and request.loss is not None:
             shown, limit = "flops", float(point.flops[i])
+            if request.aimed is not None and request.machine is not None and request.machine.usd_per_flop is not None:
+                shown, limit = "usd", limit * request.machine.usd_per_flop  # training and serving, at their prices
         elif name == "flops" and shown == "flops":
             limit = float(point.flops[i])
         elif name == "inference_tokens":

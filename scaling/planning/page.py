@@ -84,6 +84,7 @@ def _binding(plan: Plan, step: Step) -> str:
         "kwh": "the energy",
         "days": "the time",
         "loss": "the wanted loss",
+        "score": "the wanted score",
     }
     if not step.budget:
         return f"{held}; the budget is not spent."
@@ -120,12 +121,14 @@ def _cost(plan: Plan, h: Hardware) -> list[str]:
     extra = f" and {h.overhead:.0%} overhead" if h.overhead else ""
     money = "" if h.usd is None else f", {format_quantity(h.usd, 'usd')} at ${h.usd_per_hour:.2f} an hour{extra}"
     energy = "" if h.kwh is None else f", {_energy(h.kwh)}"
+    asked = plan.request is None or plan.request.count is not None or plan.request.days is not None
+    time = f"{h.days:.3g} days on {h.count:,}" if asked else _times(h.gpu_hours)
     lines = [
-        f"Cost: {format_quantity(h.gpu_hours)} {h.accelerator.key} hours: {h.days:.3g} days on {h.count:,} at {h.mfu:.0%} "
-        f"of peak{money}{energy}."
+        f"Cost: {format_quantity(h.gpu_hours)} {h.accelerator.key} hours: {time} at {h.mfu:.0%} of peak{money}{energy}."
     ]
     if h.days_band is not None and h.days_band.low is not None:
-        spans = [f"{_span(h.days_band, '.3g')} days"]
+        hours = h.days_band.times(h.count * 24)
+        spans = [f"{_span(h.days_band, '.3g')} days" if asked else f"{_span(hours, '.3g')} hours"]
         if h.usd_band is not None:
             spans.append(_range(h.usd_band, "usd").strip("()"))
         lines.append(f"      With the uncertainty of the law: {', '.join(spans)}.")
@@ -138,6 +141,18 @@ def _cost(plan: Plan, h: Hardware) -> list[str]:
             f"{request.serving.accelerator.key} hours at {request.serving.mfu:.0%} of peak{money}{energy}."
         )
     return lines
+
+
+def _times(gpu_hours: float) -> str:
+    """Where no number of accelerators was given: the days on a few powers of ten of them that end within a year or so."""
+    shown = []
+    for count in (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000):
+        days = gpu_hours / count / 24
+        if days <= 400 or count == 1_000_000:
+            shown.append(f"{days:.3g} days on {count:,}")
+        if len(shown) == 2 or days <= 10:
+            break
+    return " or ".join(shown)
 
 
 def _energy(kwh: float) -> str:

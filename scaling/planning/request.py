@@ -20,6 +20,7 @@ from scaling.quantities import parse_quantity
 MOST_ACCELERATORS = 10_000_000  # more than were ever built of one kind
 MOST_DAYS = 3650.0
 MOST_USD, MOST_KWH = 1e14, 3e13  # what the world produces in a year
+MOST_FLOPS = 1e36  # thousands of times what the world's product of a year would buy
 HOUR = 3600.0
 TRAINING_BYTES = 16.0  # of weights, gradients and Adam's state for each parameter, however they are spread
 USABLE = 0.8  # of an accelerator's memory; the rest is activations, buffers and fragments
@@ -104,6 +105,8 @@ class Request:
     aliases: dict[str, str] = field(default_factory=dict)  # max_params, max_tokens -> what they stand for
     shown: dict[str, float] = field(default_factory=dict)  # what these were given as, where it is another number
     notes: tuple[str, ...] = ()
+    score: float | None = None  # that the loss stands for
+    aimed: Accounting | None = None  # what a wanted loss is reached at the least of, where that is not `compute`
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -332,28 +335,65 @@ def understand(
     if machine is not None and training is not None and training <= FP8_BITS and machine.accelerator.fp8 is None:
         notes.append(f"{machine.accelerator.key} has no 8-bit arithmetic on record: time and cost are those of 16 bits")
 
+    pools = [m for m in (machine, serving if served is not None else None) if m is not None]
+    for pool in dict.fromkeys(pools):
+        reached = pool.accelerator.matmul_share
+        if reached is not None and pool.mfu > reached:
+            notes.append(
+                f"{pool.mfu:.0%} of peak is more than the best matrix products alone reach on {pool.accelerator.key} "
+                f"({reached:.0%} measured): the hours and costs are too low"
+            )
     budgets = _budgets(
         flops, money, energy, length, n, machine, serving, compute, served, active, overhead, usd_per_hour
     )
     wanted = None if loss is None else parse_quantity(loss, "loss", name="loss")
     amounts: tuple[Any, ...] = ()
+    aimed: Accounting | None = None
     if flops is not None:
         if wanted is not None:
             raise PlanError(
                 "more than one budget was given: flops, loss; give one of flops, accelerator + count + days, usd, kwh, score or loss."
             )
         amounts = (flops,) if isinstance(flops, str | int | float) else tuple(flops)
+        for amount in amounts:
+            asked = parse_quantity(amount, "flops", name="flops")
+            if asked > MOST_FLOPS:
+                raise PlanError(
+                    f"flops: {asked:.3g} are more than all machines of the world could do (limit {MOST_FLOPS:.0e}); write what you have."
+                )
         if not amounts:
             raise PlanError("no budget was given: name at least one, such as 1e21.")
     elif wanted is None and not budgets:
         raise PlanError("no budget was given; give one of flops, accelerator + count + days, usd, kwh, score or loss.")
     if served is not None:
         # the budget that is asked about pays for serving; a wanted loss is reached at the least cost of training and serving
+        if wanted is not None:
+            dearer = _dearer(machine, serving)
+            aimed = Lifetime(compute, served * active * dearer)
+            if abs(dearer - 1) > 1e-9:
+                notes.append(
+                    f"the wanted loss is reached at the least {'money' if _priced(machine, serving) else 'time'} for training and "
+                    f"serving together: a FLOP of serving counts {dearer:.3g} times one of training"
+                )
         compute = Lifetime(compute, served * active)
     return Request(
-        amounts, budgets, compute, Constraints(**values), extra, machine, serving, n, length, wanted, served, unique, active,
-        total, training, served_in, aliases, shown, tuple(notes),
+        amounts, budgets, compute, _constraints(values, aliases), extra, machine, serving, n, length, wanted, served, unique, active,
+        total, training, served_in, aliases, shown, tuple(notes), aimed=aimed,
     )  # fmt: skip
+
+
+def _priced(machine: Machine | None, serving: Machine | None) -> bool:
+    return all(m is not None and m.usd_per_flop is not None for m in (machine, serving))
+
+
+def _dearer(machine: Machine | None, serving: Machine | None) -> float:
+    """What a FLOP of serving costs over one of training: in money, else in hours of one kind of machine, else the same."""
+    if machine is None or serving is None:
+        return 1.0
+    if machine.usd_per_flop is not None and serving.usd_per_flop is not None:
+        return serving.usd_per_flop / machine.usd_per_flop
+    same = machine.accelerator.key == serving.accelerator.key
+    return machine.flops_per_hour / serving.flops_per_hour if same else 1.0
 
 
 def _served_sizes(
@@ -375,6 +415,23 @@ def _served_sizes(
         # each token of one user reads every active weight once
         sizes.append(("serving speed", serving.accelerator.bandwidth * replica / (per_second * width) / active))
     return sizes
+
+
+def _constraints(values: Mapping[str, float], aliases: Mapping[str, str]) -> Constraints:
+    try:
+        return Constraints(**values)
+    except PlanError as error:
+        raise PlanError(f"{error} {meaning(values, aliases)}".strip()) from None
+
+
+def meaning(values: Mapping[str, float], aliases: Mapping[str, str]) -> str:
+    """What the limits stand for that the user gave under another name; empty when none."""
+    said = [
+        f"the limit on {'model size' if k == 'max_params' else 'tokens'} is the {v.replace('_', ' ')} ({values[k]:.3g})"
+        for k, v in aliases.items()
+        if k != v
+    ]
+    return f"Here {' and '.join(said)}." if said else ""
 
 
 def _conflict_with_memory(values: Mapping[str, float], aliases: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "scaling.plans/1"
 AVERAGE = "average"
+TEXT = "n_unique_tokens"
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,26 @@ class Spread:
                 "",
             ]
         lines += [f"not planned under {name}: {why}" for name, why in self.refused.items()]
+        lines += self._said()
         if self.average:
             lines.append(
                 "note: losses of laws fitted on different text or tokenizers do not compare; sizes and tokens do"
             )
         return "\n".join(lines).rstrip()
+
+    def _said(self) -> list[str]:
+        """What the single plans warn of and note, each once, with the laws it holds for."""
+        said: dict[str, list[str]] = {}
+        for name, p in self.plans.items():
+            if name != AVERAGE:
+                warnings = [f"warning ({{}}): {w.message}" for s in p.steps for w in s.warnings]
+                for text in dict.fromkeys([*warnings, *(f"note ({{}}): {c}" for c in p.caveats)]):
+                    said.setdefault(text, []).append(name)
+        single = [n for n in self.plans if n != AVERAGE]
+        return [
+            t.replace("{}", ", ".join(names) if len(names) < len(single) else "all laws", 1)
+            for t, names in said.items()
+        ]
 
     def _rows(self, i: int) -> list[str]:
         rows = [("law", "FLOPs", "parameters", "tokens", "tokens/param", "loss", "binds")]
@@ -218,6 +234,7 @@ def plan_each(
     """A plan under each law and under their average, with the spread.
 
     sources : name -> a fit, bootstrap or published law. request : what `scaling.plan` takes. weights : of the average.
+    Where one law weighs repeated text, the others do too, with published constants.
     A law that cannot meet the request is listed in `refused` with the reason; PlanError when none can.
     """
     if not sources:
@@ -232,6 +249,9 @@ def plan_each(
         own = {k: v for k, v in inputs.items() if k in source.law.inputs}
         return planner(source, inputs=own, **request)
 
+    # text that one law may repeat, no law may take for a limit or, in the average, for fresh
+    if request.get("unique_tokens") is not None and any(TEXT in source.law.inputs for source in sources.values()):
+        request["repeats"] = True
     plans, refused = {}, {}
     for name, source in sources.items():
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scaling.refitting.changes import changed, drift, export, history, status
+from scaling.refitting.changes import changed, drift, export, failures, history, status
 from scaling.refitting.run import RefitReport, refit
 from scaling.refitting.study import Study, read_study
 
-__all__ = ["RefitReport", "Study", "changed", "drift", "export", "history", "read_study", "refit", "status"]
+__all__ = ["RefitReport", "Study", "changed", "drift", "export", "failures", "history", "read_study", "refit", "status"]

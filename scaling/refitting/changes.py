@@ -54,6 +54,19 @@ def status(store: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["law", "status", "fits"])
 
 
+def failures(store: str | Path, most: int = 20) -> pd.DataFrame:
+    """The first `most` slots of the latest finished refit without an estimate, and why: law, group, status, message."""
+    import pandas as pd
+
+    places = ", ".join("?" * len(FAILED))
+    query = f"""SELECT l.law, l.grp, f.status, f.message FROM seen s JOIN slots l ON l.id = s.slot JOIN fits f ON f.id = s.fit
+        WHERE s.first <= ? AND s.last >= ? AND f.status IN ({places}) ORDER BY l.law, l.grp LIMIT ?"""
+    with Store(store) as opened:
+        passes = opened.passes()
+        rows = opened.db.execute(query, (passes[-1], passes[-1], *FAILED, most)).fetchall() if passes else []
+    return pd.DataFrame(rows, columns=["law", "group", "status", "message"])
+
+
 def history(store: str | Path) -> pd.DataFrame:
     """Every refit of a store: refit, started, finished (empty: it runs or was stopped), fits, computed, failed."""
     import pandas as pd

@@ -117,3 +117,45 @@ def test_the_envelope_of_exact_curves_grows_as_the_law_says():
     assert slope == pytest.approx(0.28 / 0.62, abs=0.02)  # sizes are 19 % apart
     with pytest.raises(RunsError, match="isoflop"):
         envelope(curves.groupby("run").tail(1))
+
+
+def test_a_curve_that_runs_on_alone_is_no_envelope():
+    n = np.array([1e7, 3e7, 1e8])
+    rows = []
+    for size, last in zip(n, (2e8, 6e8, 2e9), strict=True):
+        d = np.geomspace(last / 30, last, 60)
+        rows.append(pd.DataFrame({"run": f"r{size:g}", "n_params": size, "n_tokens": d}))
+    curves = pd.concat(rows, ignore_index=True)
+    curves["loss"] = CHINCHILLA.predict({c: curves[c].to_numpy() for c in CHINCHILLA.inputs}, HOFFMANN.theta)
+    # a last curve to the highest budget of all, worse than any before it
+    bad = pd.DataFrame(
+        {"run": "bad", "n_params": 5e9, "n_tokens": np.geomspace(4e7, 4.1e8, 60), "loss": np.linspace(9, 8, 60)}
+    )
+    plain, with_bad = (envelope(c, window=0, n_resamples=20) for c in (curves, pd.concat([curves, bad])))
+    assert "bad" not in set(with_bad.points["run"])
+    assert with_bad.a == pytest.approx(plain.a, abs=0.05)
+    assert (np.diff(with_bad.points["loss"]) <= 0).all()
+    shown = str(plain)
+    assert shown.startswith(plain.finding)
+    assert "a + b" in shown
+    assert set(plain.frontier_table()["run"]) == set(plain.points["run"])
+
+
+def test_several_experiments_at_the_same_budgets_are_named():
+    budgets, ratios = np.array([1e18, 1e19, 1e20]), np.geomspace(0.2, 5, 7)
+    parts = []
+    for name, shift in (("a", 1.0), ("b", 3.0)):
+        size = shift * np.sqrt(budgets / 120)[:, None] * ratios
+        loss = 2 + 0.1 * np.log(ratios) ** 2 + 0 * size
+        flops = np.broadcast_to(budgets[:, None], size.shape)
+        columns = {"n_params": size.ravel(), "flops": flops.ravel(), "loss": loss.ravel()}
+        parts.append(pd.DataFrame(columns).assign(dataset=name))
+    both = pd.concat(parts, ignore_index=True)
+    codes = {w.code: w.message for w in isoflop(both, n_resamples=20).warnings}
+    assert "2 values of 'dataset'" in codes["several_experiments"]
+    assert "several_experiments" not in {w.code for w in isoflop(parts[0], n_resamples=20).warnings}
+    # a seed, or a label of the size or of the budget, is no experiment
+    one = parts[0].assign(
+        seed=np.arange(21) % 2, size=parts[0]["n_params"].astype(str), c=parts[0]["flops"].astype(str)
+    )
+    assert "several_experiments" not in {w.code for w in isoflop(one, n_resamples=20).warnings}

@@ -332,3 +332,45 @@ def test_a_long_training_curve_is_binned_by_repeat():
 def test_bad_input_is_refused_with_the_way_out(change, options, words):
     with pytest.raises(RunsError, match=words):
         double_descent(change(_table(_peaked())), **options)
+
+
+def test_conditions_averaged_together_are_named():
+    table = _table(_peaked())
+    both = pd.concat([table.assign(ridge=0.0), table.assign(ridge=0.1)])
+    assert any("ridge (2 values)" in w for w in double_descent(both).warnings)
+    one = double_descent(both[both["ridge"] == 0])
+    assert not any("averaged as repeats" in w for w in one.warnings)
+    # what goes with the axis, and an outcome, are no conditions
+    extra = table.assign(params=lambda t: 3 * t.iloc[:, 0], other=np.arange(len(table)) / 7)
+    assert not any("averaged as repeats" in w for w in double_descent(extra).warnings)
+
+
+def test_an_accuracy_is_analysed_as_its_error():
+    table = _table(_peaked())
+    axis, value = (c for c in table.columns if c != "seed")
+    scale = 0.5 / table[value].max()
+    accurate = table.assign(test_acc=1 - scale * table[value])[[*(c for c in table.columns if c != value), "test_acc"]]
+    by_error, by_accuracy = double_descent(table), double_descent(accurate, axis, "test_acc")
+    assert by_error.found
+    assert by_accuracy.found
+    assert by_accuracy.peak_at == by_error.peak_at
+    assert by_accuracy.fold.estimate == pytest.approx(by_error.fold.estimate, rel=1e-6)
+    assert any("1 - test_acc" in w for w in by_accuracy.warnings)
+    with pytest.raises(RunsError, match="accuracy"):
+        double_descent(accurate.assign(test_acc=100 * accurate["test_acc"]), axis, "test_acc")
+
+
+def test_the_command_analyses_each_condition(tmp_path):
+    from click.testing import CliRunner
+
+    from scaling.commands.descent import descent
+
+    peaked, smooth = _table(_peaked()), _table(TREND)
+    pd.concat([peaked.assign(noise=0.2), smooth.assign(noise=0.0)]).to_csv(tmp_path / "runs.csv", index=False)
+    arguments = [str(tmp_path / "runs.csv"), "--by", "noise", "--n-samples", "60"]
+    text = CliRunner().invoke(descent, arguments)
+    assert text.exit_code == 0, text.output
+    assert text.stdout.startswith("Double descent in 1 of 2 conditions.")
+    document = json.loads(CliRunner().invoke(descent, [*arguments, "--json"]).stdout)
+    assert [(g["group"]["noise"], g["found"]) for g in document["groups"]] == [("0.0", False), ("0.2", True)]
+    assert document["groups"][1]["n_samples"] == 60

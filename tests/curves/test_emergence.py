@@ -449,3 +449,53 @@ def test_false_claims_and_power():
     n = 100
     table = pd.DataFrame([module.simulate_one(truth, n, 99, seed=1) for truth in module.TRUTHS])
     assert not module.misses(table, n)
+
+
+def test_a_chance_floor_above_the_scores_is_named():
+    table = scores(logistic(21.0, 0.5, floor=0.0))
+    assert any("below the chance floor 0.5" in w for w in emergence(table, n_items=500, floor=0.5).warnings)
+    assert not emergence(table, n_items=500, floor=0.0).warnings
+    assert not emergence(scores(logistic(21.0, 0.5)), n_items=500, floor=0.25).warnings
+
+
+def test_the_command_answers_mirage_families_and_budget(tmp_path):
+    from click.testing import CliRunner
+
+    from scaling.commands.emergence import emergence as command
+    from scaling.laws.published import published
+
+    law = published("besiroglu2024")
+    n = np.tile(np.geomspace(1e8, 1e12, 12), 2)
+    loss = law.law.predict({"n_params": n, "n_tokens": 20 * n}, law.theta)
+    rng = np.random.default_rng(1)
+    part = 1 / (1 + np.exp(4 * (loss - 2.4)))
+    table = pd.DataFrame({"flops": 120 * n**2, "loss": loss, "family": np.repeat(["a", "b"], 12), "n": 1000})
+    table["score"], table["part"] = rng.binomial(1000, part**4) / 1000, rng.binomial(4000, part) / 4000
+    table.to_csv(tmp_path / "evals.csv", index=False)
+    base = [str(tmp_path / "evals.csv"), "--items", "n", "--x", "loss"]
+    asked = [*base, "--by", "family", "--reach", "0.5", "--published", "besiroglu2024"]
+    text = CliRunner().invoke(command, asked, catch_exceptions=False)
+    assert text.exit_code == 0, text.output
+    assert "One curve over loss serves all 2 groups" in text.stdout
+    document = json.loads(CliRunner().invoke(command, [*asked, "--json"]).stdout)
+    # the truth: the loss at which part^4 is a half, and the least compute that reaches it under the law
+    wanted = 2.4 - np.log(0.5**0.25 / (1 - 0.5**0.25)) / 4
+    assert document["reaches"]["estimate"] == pytest.approx(wanted, abs=0.03)
+    budgets = np.geomspace(1e19, 1e25, 4000)
+    from scaling.allocation import allocate
+
+    best = np.asarray(allocate(law, flops=budgets).loss, float)
+    least = budgets[np.argmax(best <= wanted)]
+    assert document["budget"]["low"] <= least <= document["budget"]["high"]
+    assert document["budget"]["flops"] == pytest.approx(least, rel=0.25)
+    split_up = CliRunner().invoke(command, [str(tmp_path / "evals.csv"), "--items", "n", "--parts", "part"])
+    assert "per-token rate to the power" in split_up.stdout
+    for wrong, words in (
+        ([*base, "--published", "besiroglu2024"], "--reach"),
+        ([base[0], "--reach", "0.5", "--published", "besiroglu2024"], "not over 'flops'"),
+        ([base[0], "--parts", "part"], "--items"),
+        ([*asked, "--fit", "fit.json"], "not both"),
+    ):
+        refused = CliRunner().invoke(command, wrong)
+        assert refused.exit_code == 2
+        assert words in refused.output

@@ -196,3 +196,46 @@ def test_a_delay_law_needs_runs_that_generalised():
         delay_law(runs, "fraction")
     with pytest.raises(RunsError, match="'decay'"):
         delay_law(runs, "decay")
+
+
+def test_the_equation_of_a_delay_law_gives_the_steps_with_the_coefficients_beside_it():
+    v = np.repeat([0.4, 0.5, 0.6, 0.8], 3)
+    runs = pd.DataFrame({"fraction": v, "generalised": 1e3 * v**-3.0, "last_step": 1e6})
+    law = delay_law(runs, "fraction")
+    assert law.best == "power"
+    c, k = law.coefs.query("model == 'power'")["estimate"]
+    assert law.models["equation"].iloc[0] == "t = c (v / 0.4)^-k"
+    np.testing.assert_allclose(c * (v / 0.4) ** -k, runs["generalised"], rtol=1e-3)
+
+
+def test_the_command_gives_the_law_of_the_delay(tmp_path):
+    from click.testing import CliRunner
+
+    from scaling.commands.grokking import grokking as command
+
+    parts = []
+    for i, fraction in enumerate(np.repeat([0.3, 0.4, 0.5, 0.6], 2)):
+        one = _curves([fraction**-3])
+        parts.append(one.assign(run=f"r{i}", fraction=fraction, decay=i % 2))
+    pd.concat(parts).to_csv(tmp_path / "curves.csv", index=False)
+    path = str(tmp_path / "curves.csv")
+    text = CliRunner().invoke(command, [path, "--over", "fraction"])
+    assert text.exit_code == 0, text.output
+    assert "The step of generalisation" in text.stdout
+    assert "note: decay differ" in text.stdout
+    document = json.loads(CliRunner().invoke(command, [path, "--over", "fraction", "--json"]).stdout)
+    assert document["delay_law"]["n_runs"] == 8
+    assert document["delay_law"]["also_varying"] == ["decay"]
+    slope = [c for c in document["delay_law"]["coefs"] if c["model"] == "power" and c["coef"] == "k"]
+    assert slope[0]["estimate"] == pytest.approx(3, abs=0.5)
+    for wrong, words in (("nothing", "no column 'nothing'"), ("val_acc", "changes within run")):
+        with pytest.raises(RunsError, match=words):
+            CliRunner().invoke(command, [path, "--over", wrong], catch_exceptions=False)
+
+
+def test_the_text_gives_share_and_median_ratio_over_runs():
+    result = grokking(_curves([5.0, 6.0, 7.0]))
+    middle, low, high = result.typical_ratio
+    assert "late among runs that memorise: 100%" in str(result)
+    assert f"unfinished runs censored: {middle:.3g} ({low:.3g} to {high:.3g})" in str(result)
+    assert "not reached by half of them" in str(grokking(_curves([5.0, np.inf, np.inf])))

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -621,3 +622,26 @@ def test_the_text_of_check_states_what_was_understood(write):
         assert part in text
     with pytest.raises(ValueError, match="not read by read_runs"):
         describe_read(pd.DataFrame({"loss": [1]}))
+
+
+def test_a_run_that_ends_far_above_its_lowest_loss_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    path.write_text("run,step,loss\na,1,5\na,2,4\na,3,11\nb,1,5\nb,2,3.5\nb,3,3.6\n")
+    notes = {n["code"]: n["message"] for n in read_runs(path).attrs["read"]["notes"]}
+    assert "1 of 2 runs" in notes["rises"] and "'a' (4, then 11)" in notes["rises"]
+
+
+@pytest.mark.parametrize("header", ["max_steps", "num_train_steps", "trainer.num_train_steps", "Total Steps"])
+def test_runs_that_stopped_early_by_a_column_of_their_configuration_are_left_out(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(f"run,step,loss,{header}\na,100,3.1,100\nb,40,3.9,100\nc,100,3.0,-1\n")
+    runs = read_runs(path)
+    assert runs["run"].tolist() == ["a", "c"]
+    assert [(d["code"], d["count"]) for d in runs.attrs["read"]["dropped"]] == [("unfinished", 1)]
+    assert len(read_runs(path, unfinished=True)) == 3
+
+
+def test_log_calls_are_not_held_against_planned_steps(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("run,_step,loss,max_steps\na,10,3.1,100\nb,100,3.9,100\n")
+    assert len(read_runs(path)) == 2

@@ -63,7 +63,9 @@ def test_a_study_runs_each_night_and_says_what_changed(study: Path, tmp_path: Pa
     assert failed.exit_code == 3
     assert "1 fits failed" in failed.stderr
     assert sum("bad file" in line for line in failed.stderr.splitlines()) == 1  # a name with a line break is one line
-    assert "unreadable" in call("refit", "--store", tmp_path / "fits", "--status").stdout
+    said = call("refit", "--store", tmp_path / "fits", "--status").stdout
+    assert "unreadable" in said and "refit 4 ended 20" in said
+    assert "bad\\nname.csv" in said.split("failed: ")[1] and "but no rows" in said  # which one, and why
     assert len(json.loads(call("refit", "--store", tmp_path / "fits", "--history", "--json").stdout)) == 4
     out = tmp_path / "out.csv"
     assert call("refit", study, "--export", out).exit_code == 0
