@@ -90,7 +90,7 @@ if picked or typed:
         inputs.exclude(marked)
         st.rerun()
 if inputs.excluded():
-    st.info(f"{len(inputs.excluded())} runs are left out by you.")
+    st.info(f"Runs left out by you: {len(inputs.excluded())}.")
     if st.button("Take excluded runs back", key="include"):
         inputs.exclude(())
         st.rerun()

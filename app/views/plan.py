@@ -106,8 +106,8 @@ prices = [p for p in step.prices if p.binds]
 if prices:
     inputs.show_table(
         pd.DataFrame(
-            [(p.name, scaling.format_quantity(p.limit), p.unit, f"{p.loss_per_tenth:+.4f}", f"{p.loss_per_unit:+.2g}") for p in prices],
-            columns=["limit", "now", "unit", "loss for a tenth more", "loss for one unit more"],
+            [(p.name, scaling.format_quantity(p.limit), p.unit, f"{p.loss_per_tenth:+.4f}") for p in prices],
+            columns=["limit", "now", "unit", "change of the loss for a tenth more"],
         )
     )  # fmt: skip
 for warning in step.warnings:

@@ -49,7 +49,7 @@ for note in read["notes"]:
 for problem in check_runs(runs):
     st.warning(inputs.sentence(problem["message"]))
 if inputs.excluded():
-    st.info(f"{len(inputs.excluded())} runs are excluded by you.")
+    st.info(f"Runs left out by you: {len(inputs.excluded())}.")
     if st.button("Take them back"):
         inputs.exclude(())
         st.rerun()

@@ -116,7 +116,7 @@ def refit(
     else:
         click.echo(f"{report.n_fits} fits, {report.n_computed} computed, {report.n_failed} failed; {options['store']}")
     if report.n_failed:
-        warn(f"{report.n_failed} fits failed: `scaling refit --store {options['store']} --status` counts them.")
+        warn(f"fits that failed: {report.n_failed}; `scaling refit --store {options['store']} --status` names them.")
     return EXIT_PARTIAL if report.n_failed else 0
 
 

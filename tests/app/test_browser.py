@@ -129,7 +129,7 @@ def test_a_point_clicked_is_left_out_and_taken_back(page):
     button = page.get_by_role("button", name="Leave out and refit")
     button.wait_for(timeout=30_000)
     button.click()
-    page.get_by_test_id("stAlert").filter(has_text="1 runs are left out").wait_for(timeout=60_000)
+    page.get_by_test_id("stAlert").filter(has_text="Runs left out by you: 1.").wait_for(timeout=60_000)
     settle(page)
     go(page, "Runs")
     page.get_by_test_id("stMetricValue").first.get_by_text("37", exact=True).wait_for(timeout=30_000)

@@ -61,7 +61,7 @@ def test_a_study_runs_each_night_and_says_what_changed(study: Path, tmp_path: Pa
     (tmp_path / "logs" / "bad\nname.csv").write_bytes(b"\x00\x01")
     failed = call("refit", study, "--log", "text")
     assert failed.exit_code == 3
-    assert "1 fits failed" in failed.stderr
+    assert "fits that failed: 1;" in failed.stderr
     assert sum("bad file" in line for line in failed.stderr.splitlines()) == 1  # a name with a line break is one line
     said = call("refit", "--store", tmp_path / "fits", "--status").stdout
     assert "unreadable" in said and "refit 4 ended 20" in said
