@@ -172,3 +172,12 @@ def test_published_laws_are_drawn_by_the_tokens_per_parameter_they_ask_for():
     assert at == pytest.approx(
         float(scaling.allocate(scaling.published("besiroglu2024"), 1e23).tokens_per_param.squeeze())
     )
+
+
+def test_the_envelope_is_drawn_with_the_runs_that_touch_it():
+    found = scaling.envelope(scaling.read_runs(DATA / "ladder" / "runs.csv", final=False), n_resamples=30)
+    size, tokens = charts.envelope_chart(found).hconcat
+    for part, column in ((size, "n_params"), (tokens, "n_tokens")):
+        points, line = (layer.data for layer in part.layer)
+        assert np.allclose(points[column], found.points[column])
+        assert np.allclose(line[column], found.predict(line["flops"])[column])

@@ -1,6 +1,6 @@
 """Altair charts from results and tables: the same picture in a notebook, a report and the app."""
 
-from scaling.charts.analyses import compare_chart, isoflop_chart
+from scaling.charts.analyses import compare_chart, envelope_chart, isoflop_chart
 from scaling.charts.axes import MOST_MARKS
 from scaling.charts.curves import descent_chart, drift_chart, emergence_chart, grokking_chart
 from scaling.charts.files import save, script_json
@@ -9,6 +9,6 @@ from scaling.charts.plans import capability_chart, contour_chart, design_chart, 
 from scaling.charts.runs import runs_chart, thinned, training_curves
 
 __all__ = [
-    "MOST_MARKS", "capability_chart", "compare_chart", "contour_chart", "descent_chart", "design_chart", "drift_chart", "emergence_chart", "exponents_chart", "fit_chart",
+    "MOST_MARKS", "capability_chart", "compare_chart", "contour_chart", "descent_chart", "design_chart", "drift_chart", "emergence_chart", "envelope_chart", "exponents_chart", "fit_chart",
     "frontier", "grokking_chart", "isoflop_chart", "ratio_chart", "residual_chart", "runs_chart", "save", "script_json", "thinned", "trade_off_chart", "training_curves",
 ]  # fmt: skip

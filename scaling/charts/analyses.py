@@ -8,10 +8,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from scaling.charts.axes import INK, OPTIMUM, POINTS, TITLES, headline, log_axis, log_scale
+from scaling.charts.axes import INK, MOST_MARKS, OPTIMUM, POINTS, TITLES, headline, log_axis, log_scale
 
 if TYPE_CHECKING:
-    from scaling.approaches import IsoFlop
+    from scaling.approaches import Envelope, IsoFlop
     from scaling.selection import Comparison
 
 
@@ -74,4 +74,25 @@ def compare_chart(result: Comparison) -> alt.TopLevelMixin:
     )
     return chart.properties(
         width=480, height=40 * len(frame) + 20, title=headline(result.finding, "bars are intervals over the runs")
+    )
+
+
+def envelope_chart(result: Envelope) -> alt.TopLevelMixin:
+    """Size and tokens of the runs that touch the lower envelope against compute, with the power laws through them, log-log."""
+    points = result.points[["run", "flops", "n_params", "n_tokens", "loss"]].assign(run=lambda t: t["run"].astype(str))
+    flops = np.geomspace(points["flops"].min(), points["flops"].max() * 10, POINTS)
+    line = result.predict(flops)
+    x = alt.X("flops:Q", title=TITLES["flops"], scale=log_scale(flops), axis=log_axis(flops, powers=True))
+    parts = []
+    for name in ("n_params", "n_tokens"):
+        spread = np.concatenate([line[name], points[name]])
+        y = alt.Y(f"{name}:Q", title=TITLES[name], scale=log_scale(spread), axis=log_axis(spread))
+        parts.append(
+            alt.layer(
+                alt.Chart(points.iloc[:MOST_MARKS]).mark_circle(color=INK, size=18, opacity=0.5).encode(x=x, y=y, tooltip=["run", "flops", name, "loss"]),
+                alt.Chart(line).mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(x=x, y=y),
+            ).properties(width=300, height=260)
+        )  # fmt: skip
+    return alt.hconcat(*parts).properties(
+        title=headline(result.finding, f"{points['run'].nunique()} runs; the line reaches ten times beyond them")
     )

@@ -53,8 +53,6 @@ def isoflop(
 
     table = read(runs, **reading, final=not as_envelope)
     if as_envelope:
-        if chart:
-            raise click.UsageError("--chart draws isoFLOP profiles: leave --envelope away.")
-        show(envelope(table, n_resamples=resamples, rng=seed), as_json)
+        show(envelope(table, n_resamples=resamples, rng=seed), as_json, chart, "envelope_chart")
     else:
         show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json, chart, "isoflop_chart")
