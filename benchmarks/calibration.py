@@ -343,8 +343,9 @@ Share of sweeps, in %, on which a fit said so. `undetermined` is its status. Und
 
 ## Methods
 
-* **recommended**: `interval(result, quantity)`: HC3 with Student's t and the degrees of freedom that the design leaves; where runs of
-  a budget seem to share errors (p < 0.3), the wider of that and a mixed model.
+* **recommended**: `interval(result, quantity)`: for a robust fit, the sandwich pooled over runs in units of their own noise, widened
+  where HC3 says more than chance would, with Student's t; where runs of a budget seem to share errors (p < 0.3), the wider of that and
+  a mixed model.
 * **HC3, t**: `interval(result, quantity, method="hc3")`: the sandwich alone.
 * **profile**: `profile(result, quantity)`: drop of the objective, scaled to the sandwich variance (`scaling/uncertainty/profile.py`).
 * **cases**, **wild**, **strata**, **clusters**: `bootstrap(result, kind=...)`, quantiles of the resamples. Clusters are budgets.

@@ -368,7 +368,7 @@ def test_on_the_chinchilla_points_neither_compute_alone_nor_kaplans_form_is_left
         columns={"params": "n_params", "tokens": "n_tokens"}
     )
     runs = runs[~runs.excluded_in_paper].drop(columns="run_id")
-    c = compare(["chinchilla", "kaplan", "power_c_floor"], runs, n_resamples=60)
+    c = compare(["chinchilla", "kaplan", "power_c_floor"], runs, "hoffmann", n_resamples=60)
     assert c.supported == ("chinchilla",)
     assert c.best.fit.objective_value == pytest.approx(0.00101827402, rel=1e-6)  # the known optimum
     assert c.best.lack_of_fit
@@ -385,7 +385,7 @@ def test_the_four_corpora_prefer_the_additive_law_and_predict_the_large_run_as_p
         else runs[runs.group.str.contains("slim")]
     )
     sweep, large = corpus[corpus.split == "fit"], corpus[corpus.split == "extrapolation"]
-    c = compare(["chinchilla", "power_c"], sweep[["n_params", "n_tokens", "flops", "loss"]], n_resamples=60)
+    c = compare(["chinchilla", "power_c"], sweep[["n_params", "n_tokens", "flops", "loss"]], "hoffmann", n_resamples=60)
     assert c.best.name == "chinchilla"
     assert c.decided
     # the authors' prediction of the 3.3B run, printed to 5 digits

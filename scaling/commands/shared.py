@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 MOST_RESAMPLES = 1_000_000
-OBJECTIVES = ("hoffmann", "robust", "huber", "squared", "squared-log", "absolute", "asymmetric")
+OBJECTIVES = ("robust", "hoffmann", "huber", "squared", "squared-log", "absolute", "asymmetric")
 CHART_KINDS = (".svg", ".png", ".html")
 EXIT_PARTIAL = 3
 
@@ -38,7 +38,7 @@ seed_option = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of every random step."
 )
 objective_option = click.option(
-    "--objective", default="hoffmann", show_default=True, type=click.Choice(OBJECTIVES), help="What is minimised."
+    "--objective", default="robust", show_default=True, type=click.Choice(OBJECTIVES), help="What is minimised."
 )
 law_option = click.option(
     "--law", "laws", multiple=True, default=("chinchilla",), show_default=True, metavar="NAME", help="Which law; repeatable."

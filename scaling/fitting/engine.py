@@ -46,7 +46,7 @@ SCALE_ROUNDS = 3  # re-estimates of the residual scale for objectives that take 
 def fit(
     law: Law | str,
     runs: pd.DataFrame | Mapping[str, Any],
-    objective: Objective | str = "hoffmann",
+    objective: Objective | str = "robust",
     *,
     by: str | Sequence[str] = (),
     fixed: Mapping[str, float] | None = None,
@@ -59,7 +59,8 @@ def fit(
     ----------
     law : a Law, or the name of a registered one.
     runs : table (or mapping of columns) with the law's inputs and its target, one row per observation.
-    objective : an Objective or one of hoffmann, huber, squared, squared-log, absolute, asymmetric.
+    objective : an Objective or one of robust (default: bounded influence, each run in units of its own noise), hoffmann (Huber 1e-3
+        on log loss, as in the literature), huber, squared, squared-log, absolute, asymmetric.
     by : column(s) that separate groups; every group is fitted, and the result has a leading axis of groups.
     fixed : coefficients held at a value.
     weights : (n,) positive weights of the runs, or the name of a column.

@@ -152,10 +152,10 @@ def Robust(of: str = "log") -> Objective:
     return Objective("robust", of, None, scales=4.685, redescends=True)
 
 
-#: the names the command line takes; 'hoffmann' is Huber with delta 1e-3 on log loss, summed (Hoffmann et al. 2022)
+#: the names the command line takes, the default first; 'hoffmann' is Huber with delta 1e-3 on log loss, summed (Hoffmann et al. 2022)
 OBJECTIVES = {
-    "hoffmann": Objective("hoffmann", "log", 1e-3),
     "robust": Robust(),
+    "hoffmann": Objective("hoffmann", "log", 1e-3),
     "huber": Huber(),
     "squared": Squared("raw"),
     "squared-log": Squared("log"),

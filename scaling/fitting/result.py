@@ -445,7 +445,7 @@ class FitResult:
         width = max(len(n) for n in self.law.coef_names)
         lines = [
             self.law.equation,
-            f"{int(point.n_runs)} runs, objective {_objective_words(self.objective, point.delta)}",
+            f"{int(point.n_runs)} runs, objective {_objective_words(point)}",
         ]
         for i, c in enumerate(self.law.coefs):
             interval = "fixed" if c.name in self.fixed else f"[{_short(low[i])}, {_short(high[i])}]"
@@ -590,7 +590,14 @@ def _short(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else "open"
 
 
-def _objective_words(objective: Objective, delta: Array) -> str:
-    bend = float(np.ravel(delta)[0])
-    words = {"log": "log residuals", "raw": "residuals"}.get(objective.of, objective.of)
-    return f"{objective.name} on {words}" + (f", delta {bend:.3g}" if np.isfinite(bend) else "")
+def _objective_words(point: FitResult) -> str:
+    objective, bend = point.objective, float(np.ravel(point.delta)[0])
+    log = objective.of == "log"
+    words = f"{objective.name} on {'log ' if log else ''}residuals"
+    if not objective.redescends:
+        return words + (f", delta {bend:.3g}" if np.isfinite(bend) else "")
+    noise = float(np.median(point.delta)) / objective.scales
+    size = f"{noise:.2%}" if log else f"{noise:.3g}"
+    decade = float(10.0 ** float(np.ravel(point.summary.get("noise_slope", 0.0))[0]))
+    trend = "" if abs(decade - 1) < 0.005 else f" at the middle run, {decade:.2g} times that per decade of compute"
+    return f"{words}: far runs have no influence, noise {size}{trend}"

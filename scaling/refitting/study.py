@@ -26,7 +26,7 @@ class Study:
     laws: tuple[str, ...]
     store: str
     by: tuple[str, ...] = ()
-    objective: str = "hoffmann"
+    objective: str = "robust"
     resamples: int = 0
     seed: int = 0
     workers: int | None = None

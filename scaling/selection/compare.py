@@ -30,7 +30,7 @@ LEAST_HELD_OUT = 3  # runs above a default cutoff
 def compare(
     laws: Sequence[Law | str],
     runs: pd.DataFrame | Mapping[str, Any],
-    objective: Objective | str = "hoffmann",
+    objective: Objective | str = "robust",
     *,
     cutoffs: Sequence[float] | None = None,
     n_folds: int = 10,

@@ -1,7 +1,8 @@
 """The recommended interval of anything that follows from a fit, without resampling.
 
-Where errors are independent: the HC3 sandwich with Student's t, its degrees of freedom lowered where a few runs carry
-the quantity (`_Linearised.dof_of`). Where runs of one budget (or of another cluster) seem to share errors (likelihood
+Where errors are independent: a robust fit has each run's noise, so its sandwich is `pooled` over the runs; other
+objectives have not, and take the HC3 sandwich as it is, with Student's t of degrees of freedom that are lowered where a
+few runs carry the quantity (`_Linearised.dof_of`). Where runs of one budget (or of another cluster) seem to share errors (likelihood
 ratio, p < 0.3): the wider of that and the mixed model of `shared`, averaged over the size of the shared error; the
 latter alone takes each run's noise from a robust scale, and is too narrow where errors have heavy tails. All is one
 linearisation of the fit, so an interval costs a millisecond. `docs/calibration.md` measures how often it holds.
@@ -26,6 +27,7 @@ from scaling.uncertainty.shared import LEAST_WEIGHT, SharedErrors, cluster_budge
 
 STEP = 1e-5  # of the central differences of a quantity, in working coordinates (logs): error 1e-10
 SHARED_LEVEL = 0.3  # p of no shared error, below which it is allowed for: missing one costs more than a wider interval
+MOST_SHRUNK = 2.0  # variances of the log of the sandwich that its excess over the pooled one must pass to count at all
 MOST_CLUSTERS_SHARE = 0.5  # clusters per run above which there is nothing shared to see
 
 
@@ -49,10 +51,15 @@ class _Linearised:
     u: Array  # (p,)
     dof: int
     hc3: Array  # (p, p)
+    own: Array  # (p, p) covariance where errors are independent: `pooled` for a robust fit, else HC3
     mixed: SharedErrors | None
     clusters: str
     reach: Array | None = None  # (p, n) how far each run's error, in units of its own noise, moves the fit
     kurtosis: float = 3.0  # of the influence of the runs
+
+    @property
+    def uses_pooled(self) -> bool:
+        return self.own is not self.hc3
 
     @cached_property
     def uses_mixed(self) -> bool:
@@ -65,7 +72,7 @@ class _Linearised:
         the kurtosis of the influences in place of the normal's 3, is what a few dominant runs leave. It takes no account
         of HC3's upward bias at those same runs, and overcorrects alone; its geometric mean with n - p covers.
         """
-        if self.reach is None:
+        if self.reach is None or self.uses_pooled:
             return np.full(len(gradient), float(self.dof))
         part = np.square(gradient @ self.reach)  # (q, n)
         squares = np.maximum(np.square(part).sum(-1), 1e-300)
@@ -95,20 +102,65 @@ def linearise_fit(result: FitResult, clusters: str | Array | None = None) -> _Li
     u = coordinates.to_working(result.theta)
     dof = max(int(result.n_runs) - len(u), 1)
     if result.problem is None:
-        return _Linearised(result, u, dof, result.covariance, None, "the runs are not at hand (a loaded fit)")
+        hc3 = result.covariance
+        return _Linearised(result, u, dof, hc3, hc3, None, "the runs are not at hand (a loaded fit)")
     problem = result.problem
     residual, jac = (a[0] for a in evaluate(coordinates, result.objective, problem, u[None]))
     weights = problem.weights[0]
     words, labels = _labels(result, clusters)
     reach, kurtosis = _reach(result, residual, jac, weights)
+    own = pooled(result, residual, jac, weights) if result.objective.redescends else result.covariance
     if labels is None:
-        return _Linearised(result, u, dof, result.covariance, None, words, reach, kurtosis)
+        return _Linearised(result, u, dof, result.covariance, own, None, words, reach, kurtosis)
     majoriser = np.broadcast_to(result.objective.majoriser(residual, result.delta), residual.shape)
     sigma2 = _noise_variance(residual, weights, dof)
     keep = weights > 0
     labels = np.unique(labels[keep], return_inverse=True)[1]
     mixed = shared_errors(residual[keep], jac[:, keep], (sigma2 / np.maximum(majoriser, LEAST_WEIGHT))[keep], labels)
-    return _Linearised(result, u, dof, result.covariance, mixed, words, reach, kurtosis)
+    return _Linearised(result, u, dof, result.covariance, own, mixed, words, reach, kurtosis)
+
+
+def pooled(result: FitResult, residual: Array, jac: Array, weights: Array) -> Array:
+    """Sandwich covariance (p, p) of a single robust fit with one error variance for all runs, in units of each one's noise.
+
+    residual, weights (n,); jac (p, n) of the residuals in working coordinates. HC3 lets every run's own squared error stand
+    for its variance: right whatever the noise, and as uncertain as squares of single errors are. A robust fit already
+    carries each run's noise in its weights, so their mean may stand for all. Where HC3 is larger along some direction
+    by more than chance, the excess is added back, shrunk by how little the runs show of it (positive-part James-Stein
+    on its log, as for the trend of the noise). HC3 itself where a coefficient is not determined.
+    """
+    hc3 = result.covariance
+    with np.errstate(invalid="ignore"):
+        known = np.flatnonzero(np.diagonal(hc3) > 0)
+    psi = result.objective.psi(residual, np.ravel(result.delta)) * np.sqrt(weights)
+    square = np.square(psi)
+    if not len(known) or not np.isfinite(hc3[np.ix_(known, known)]).all() or not square.any():
+        return hc3
+    scale = np.sqrt(np.diagonal(hc3)[known])
+    scaled = jac[known] * np.sqrt(weights) * scale[:, None]
+    try:
+        reach = np.linalg.solve(scaled @ scaled.T, scaled)  # (p, n)
+        room = np.maximum(1 - np.einsum("pn,pn->n", scaled, reach), 1e-3)  # 1 - leverage
+        used = weights > 0
+        mean = square[used].mean()
+        own, common = (reach * square / room**2) @ reach.T, (reach * mean / room) @ reach.T
+        # HC3's curvature is exact and this one Gauss-Newton's: what turns one into the other turns the pooled one too
+        turn = np.linalg.cholesky(hc3[np.ix_(known, known)] / np.outer(scale, scale)) @ np.linalg.inv(
+            np.linalg.cholesky(own)
+        )
+        root = np.linalg.cholesky(common)
+        excess, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, own).T))
+        part = np.square(axes.T @ np.linalg.solve(root, reach) / room)  # (p, n): what each run adds along each axis
+    except np.linalg.LinAlgError:
+        return hc3
+    kurtosis = np.square(square[used]).mean() / mean**2
+    log = np.log(np.maximum(excess, 1e-300))
+    chance = (kurtosis - 1) * np.square(part).sum(-1) / np.maximum(np.square(part.sum(-1)), 1e-300)  # variance of log
+    kept = np.where(log > 0, np.maximum(1 - MOST_SHRUNK * chance / np.maximum(log, 1e-12) ** 2, 0.0), 0.0)
+    side = turn @ root @ (axes * np.exp(0.5 * kept * log))
+    out = np.zeros_like(hc3)
+    out[np.ix_(known, known)] = side @ side.T * np.outer(scale, scale)
+    return out
 
 
 def interval(
@@ -127,7 +179,7 @@ def interval(
     result : a single fit with its runs (or a loaded one: HC3 only), or a bootstrap of one (quantiles of the resamples).
     quantity : function of theta (..., P) returning (...) or (..., q); the name of a derived quantity or coefficient of
         the law; None for all coefficients, whose intervals are symmetric in working coordinates (logs).
-    method : "recommended"; "hc3", the sandwich with t(n - p); or "mixed", the mixed model with Satterthwaite's t.
+    method : "recommended"; "hc3", the sandwich of single errors with t(n - p); or "mixed", the mixed model with Satterthwaite's t.
     clusters : column (or labels) of runs that may share errors; default: compute budgets, found from the FLOPs.
     log : symmetric in the log of the quantity (for positive ones such as model sizes).
     """
@@ -161,9 +213,9 @@ def draws(
     heavy = np.sqrt(local.dof / generator.chisquare(local.dof, n))[:, None]
     normal = generator.standard_normal((n, p))
     if local.uses_mixed and local.mixed is not None:
-        centre, covariance = local.u + local.mixed.shift, _wider(local.hc3, local.mixed.covariance)
+        centre, covariance = local.u + local.mixed.shift, _wider(local.own, local.mixed.covariance)
     else:
-        centre, covariance = local.u, local.hc3
+        centre, covariance = local.u, local.own
     values, vectors = np.linalg.eigh(np.nan_to_num(covariance))
     u = centre + heavy * (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     theta = result.coordinates.to_theta(u)[0]
@@ -199,10 +251,12 @@ def _interval(
     coordinates = local.result.coordinates
     mixed = local.mixed if method == "mixed" or (method == "recommended" and local.uses_mixed) else None
     u = local.u + mixed.shift if mixed is not None else local.u
+    covariance = local.own if method == "recommended" else local.hc3
+    kind = "pooled" if method == "recommended" and local.uses_pooled else "HC3"
     name = {
         ("mixed", True): "mixed model",
-        ("recommended", True): "wider of mixed model and HC3 sandwich, Student t",
-    }.get((method, mixed is not None), "HC3 sandwich, Student t")
+        ("recommended", True): f"wider of mixed model and {kind} sandwich, Student t",
+    }.get((method, mixed is not None), f"{kind} sandwich, Student t")
 
     def at(v: Array) -> Array:
         value = np.asarray(function(coordinates.to_theta(v)[0]))
@@ -217,7 +271,7 @@ def _interval(
         shared = None if mixed is None else times_t(mixed.covariance, mixed.degrees_of_freedom(gradient, local.dof))
         if method == "mixed" and shared is not None:
             return shared
-        own = times_t(local.hc3, local.dof_of(gradient) if method == "recommended" else plain)
+        own = times_t(covariance, local.dof_of(gradient) if method == "recommended" else plain)
         return own if shared is None else np.fmax(own, shared)
 
     if coefs:  # symmetric in working coordinates

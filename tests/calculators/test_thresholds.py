@@ -33,7 +33,7 @@ def test_the_least_compute_is_that_of_the_closed_form(key, flops):
 
 def test_a_bootstrap_gives_intervals_that_hold_the_truth():
     design = grid_design(np.geomspace(5e7, 5e9, 6), np.geomspace(1e9, 2e11, 6))
-    runs = simulate(published("besiroglu2024"), design, noise=0.003)
+    runs = simulate(published("besiroglu2024"), design, noise=0.003, rng=1)
     draws = bootstrap(fit("chinchilla", runs), n_resamples=60)
     found = threshold(draws, 2.2, level=0.95)
     truth = threshold(published("besiroglu2024"), 2.2).cheapest.iloc[0]

@@ -135,12 +135,12 @@ def test_fits_to_three_curves_give_the_recomputed_coefficients_and_beat_the_prin
         total, annealed = (f[runs["step"]] for f in annealing_features(schedule(name)))
         parts.append(runs.assign(schedule=float(i), lr_sum=total, lr_annealed=annealed))
     table = pd.concat(parts, ignore_index=True)
-    tissue = fit(get("annealing"), table)
+    tissue = fit(get("annealing"), table, "hoffmann")
     assert tissue.converged
     np.testing.assert_allclose(tissue.theta, [3.1583, 0.5136, 0.5134, 0.4019], rtol=1e-3)
 
     law = multi_power_law([schedule(n) for n in FITTED_ON], max_nodes=50)
-    luo = fit(law, table)
+    luo = fit(law, table, "hoffmann")
     printed = np.array([3.04045406, 0.52468604, 0.50786857, 363.78751622, 2.06560812, 0.58279013, 0.64142257])
     x = {"schedule": table["schedule"].to_numpy(), "step": table["step"].to_numpy()}
     r = np.abs(np.log(law.predict(x, printed) / table["loss"].to_numpy()))

@@ -38,8 +38,8 @@ def test_every_resample_carries_its_proof():
 
 def test_a_resample_is_the_fit_of_the_runs_it_drew():
     runs = runs_with(0.005, 0)
-    result = fit(CHINCHILLA, runs)
-    alone = fit(CHINCHILLA, runs.iloc[np.random.default_rng(7).integers(len(runs), size=len(runs))])
+    result = fit(CHINCHILLA, runs, "hoffmann")
+    alone = fit(CHINCHILLA, runs.iloc[np.random.default_rng(7).integers(len(runs), size=len(runs))], "hoffmann")
     np.testing.assert_allclose(
         bootstrap(result, 1, rng=7).theta[0], alone.theta, rtol=1e-6
     )  # A and B are flat: the objective agrees to 1e-15
