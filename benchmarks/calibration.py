@@ -60,6 +60,7 @@ class Scenario:
         1.0  # the middle lies off the optimum by this factor, under it at the smallest budget, over at the largest
     )
     noise: tuple[float, float] = (0.003, 0.003)
+    edge: float = 1.0  # the noise at the smallest and largest size of a budget, over that at the middle one
     outliers: bool = False
     shared: float = 0.0
     decades: float = 3.0  # of compute
@@ -81,6 +82,7 @@ SCENARIOS = (
     Scenario("collinear", "36 runs whose tokens follow their parameters as a power law, to within 15 %", kind="collinear"),
     Scenario("wrong law: Kaplan", "the design of iid, from Kaplan's law (2020), which has no floor, fitted with Chinchilla's", kind="kaplan"),
     Scenario("wrong law: sum of powers", "the design of iid, from L = E + (A/N^alpha + B/D^beta)^gamma with gamma 0.4 to 0.6, fitted with Chinchilla's", kind="sum of powers"),
+    Scenario("uneven", "63 runs, noise 0.2 % at the middle size of a budget and 0.8 % at its ends, which a trend in compute cannot take up", noise=(0.002, 0.002), edge=4.0),
 )  # fmt: skip
 FLAGS = ("undetermined", "lack_of_fit", "outliers", "one_run_decides", "weakly_determined")  # raised on sweeps
 
@@ -123,6 +125,7 @@ def draw_runs(scenario: Scenario, truth: np.ndarray, rng: np.random.Generator) -
     })  # fmt: skip
     small, large = scenario.noise
     sigma = np.repeat(small * (large / small) ** position, scenario.sizes)
+    sigma = sigma * np.tile(scenario.edge ** np.abs(np.linspace(-1, 1, scenario.sizes)), scenario.budgets)
     runs = simulate(
         CHINCHILLA, design, theta=truth, noise=sigma, tail_df=4.0 if scenario.outliers else None,
         shared={"budget": scenario.shared} if scenario.shared else None, rng=rng,

@@ -7,6 +7,8 @@ counting the few residuals inside the bend.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from scaling.fitting.objective import Objective, robust_scale
@@ -14,6 +16,20 @@ from scaling.fitting.problem import Problem
 from scaling.fitting.scale import Coordinates
 from scaling.fitting.solver import _second_order, evaluate
 from scaling.laws.law import Array
+
+MOST_SHRUNK = 2.0  # variances of the log of a sandwich that its excess over the pooled one must pass to count at all
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What sandwich estimates are made of, in coordinates scaled to an information of one: B fits, p coordinates, n runs."""
+
+    jac: Array  # (B, p, n) of the residuals
+    score: Array  # (B, n) weight times psi
+    room: Array  # (B, n) one minus the leverage
+    bread: Array  # (B, p, p) inverse Hessian
+    scale: Array  # (B, p, p) from scaled coordinates back
+    condition: Array  # (B,) number of the weighted derivative
 
 
 def sandwich(
@@ -23,6 +39,58 @@ def sandwich(
 
     Coordinates at a bound get zero rows: their uncertainty is one-sided and not a variance.
     """
+    parts = _parts(coordinates, objective, problem, u, delta, at_bound)
+    inflated = parts.score / parts.room  # a count of 2 is two equal runs, drawn together
+    meat = np.matmul(parts.jac * inflated[:, None] ** 2, parts.jac.swapaxes(1, 2))
+    covariance = np.matmul(np.matmul(parts.bread, meat), parts.bread.swapaxes(1, 2)) * parts.scale
+    covariance = 0.5 * (covariance + covariance.swapaxes(1, 2))
+    # an ill-conditioned optimum can round to a negative variance: nothing is known about that coefficient then
+    lost = np.diagonal(covariance, axis1=1, axis2=2) < 0
+    return np.where(lost[:, :, None] | lost[:, None, :], np.nan, covariance), parts.condition
+
+
+def pooled(
+    coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, delta: Array, at_bound: Array
+) -> Array | None:
+    """Sandwich covariance (p, p) of one robust fit, u (1, p), with one error variance for all runs in units of their noise.
+
+    HC3 lets every run's own squared error stand for its variance: right whatever the noise, and as uncertain as squares of
+    single errors are. A robust fit carries each run's noise in its weights, so that their mean may stand for all. Where HC3 is
+    larger along some direction by more than chance, the excess is added back, shrunk by how little the runs show of it
+    (positive-part James-Stein on its log, as for the trend of the noise). None where a coefficient is not determined.
+    """
+    parts = _parts(coordinates, objective, problem, u, delta, at_bound)
+    free, weights = ~at_bound[0], problem.weights[0]
+    used = weights > 0
+    jac, room, score = parts.jac[0][free][:, used], parts.room[0][used], parts.score[0][used]
+    root_weight = np.sqrt(weights[used])
+    square = np.square(score / root_weight)  # of psi in units of each run's noise
+    mean = square.mean()
+    if not free.any() or not mean > 0:
+        return None
+    own = (jac * np.square(score / room)) @ jac.T
+    common = (jac * (mean * weights[used] / room)) @ jac.T
+    try:
+        root = np.linalg.cholesky(common)
+        excess, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, own).T))
+    except np.linalg.LinAlgError:
+        return None
+    part = np.square((axes.T @ np.linalg.solve(root, jac)) * root_weight / room)  # what each run adds along each axis
+    kurtosis = np.square(square).mean() / mean**2
+    log = np.log(np.maximum(excess, 1e-300))
+    chance = (kurtosis - 1) * np.square(part).sum(-1) / np.square(part.sum(-1))  # variance of log
+    kept = np.where(log > 0, np.maximum(1 - MOST_SHRUNK * chance / np.maximum(log, 1e-12) ** 2, 0.0), 0.0)
+    half = root @ (axes * np.exp(0.5 * kept * log))
+    side = parts.bread[0][np.ix_(free, free)] @ half
+    out = np.zeros_like(parts.bread[0])
+    out[np.ix_(free, free)] = side @ side.T
+    out *= parts.scale[0]
+    return out if np.isfinite(out).all() else None
+
+
+def _parts(
+    coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, delta: Array, at_bound: Array
+) -> _Parts:
     residual, jac = evaluate(coordinates, objective, problem, u)
     weights = problem.weights
     size = np.abs(residual)
@@ -51,14 +119,8 @@ def sandwich(
     condition = np.sqrt(np.linalg.cond(np.nan_to_num(scaled_gauss)))
     scaled_jac = jac * root[:, :, None]
     leverage = weights * np.einsum("bpn,bpn->bn", scaled_jac, np.matmul(_inverse(scaled_gauss), scaled_jac))
-    inflated = weights * psi / np.maximum(1.0 - leverage, 1e-3)  # a count of 2 is two equal runs, drawn together
-    meat = np.matmul(scaled_jac * inflated[:, None] ** 2, scaled_jac.swapaxes(1, 2))
-    bread = _inverse(hessian * scale + held)
-    covariance = np.matmul(np.matmul(bread, meat), bread.swapaxes(1, 2)) * scale
-    covariance = 0.5 * (covariance + covariance.swapaxes(1, 2))
-    # an ill-conditioned optimum can round to a negative variance: nothing is known about that coefficient then
-    lost = np.diagonal(covariance, axis1=1, axis2=2) < 0
-    return np.where(lost[:, :, None] | lost[:, None, :], np.nan, covariance), condition
+    room = np.maximum(1.0 - leverage, 1e-3)
+    return _Parts(scaled_jac, weights * psi, room, _inverse(hessian * scale + held), scale, condition)
 
 
 def classical(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array) -> Array:

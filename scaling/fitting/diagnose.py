@@ -77,10 +77,10 @@ def design_warnings(law: Law, x: Mapping[str, Array]) -> list[FitWarning]:
     return found
 
 
-def lack_of_fit(law: Law, x: Mapping[str, Array], residual: Array, jac: Array) -> FitWarning | None:
+def lack_of_fit(law: Law, x: Mapping[str, Array], residual: Array, jac: Array, weights: Array) -> FitWarning | None:
     """F test of the residuals against (ln D/N)^2, (ln D/N)^3, (ln D/N)^2 ln C, (ln C)^3, beyond what the law can absorb.
 
-    residual (n,), jac (p, n) in working coordinates. For laws of one input: its log squared and cubed, centred.
+    residual (n,), jac (p, n) in working coordinates, weights (n,) inverse variances up to a factor. For laws of one input: its log squared and cubed, centred.
     Outliers are down-weighted at three robust standard deviations.
     """
     from scipy.special import fdtrc
@@ -95,6 +95,8 @@ def lack_of_fit(law: Law, x: Mapping[str, Array], residual: Array, jac: Array) -
     else:
         return None
     n, p = len(residual), len(jac)
+    root = np.sqrt(weights / weights.mean())
+    residual, jac, extra = residual * root, jac * root, extra * root
     if n < p + len(extra) + 3:
         return None
     scale = float(robust_scale(residual[None], np.ones((1, n)))[0])

@@ -394,7 +394,8 @@ def _judge(
         )
     residual, jac = evaluate(coordinates, objective, problem, u[None])
     used = problem.weights[0] > 0
-    if (test := lack_of_fit(law, x, residual[0][used], jac[0][:, used])) is not None:
+    r, weights, slopes = residual[0][used], problem.weights[0][used], jac[0][:, used]
+    if (test := lack_of_fit(law, {k: v[used[: len(v)]] for k, v in x.items()}, r, slopes, weights)) is not None:
         found.append(test)
     if searched and agreeing < 2:
         found.append(
@@ -409,7 +410,6 @@ def _judge(
             f"stopped before the gradient vanished ({gradient:.1e}); do not use the coefficients.",
             found,
         )
-    r, weights, slopes = residual[0][used], problem.weights[0][used], jac[0][:, used]
     if (far := outlier_warning(
         noise_sizes(r, weights, n_free), r, objective.of == "log", names[used[: len(names)]], objective.redescends
     )) is not None:  # fmt: skip

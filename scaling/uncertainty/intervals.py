@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import FitError
+from scaling.fitting.covariance import pooled
 from scaling.fitting.noise import log_compute
 from scaling.fitting.objective import robust_scale
 from scaling.fitting.result import PER_ROW, FitResult, FitStatus
@@ -27,7 +28,6 @@ from scaling.uncertainty.shared import LEAST_WEIGHT, SharedErrors, cluster_budge
 
 STEP = 1e-5  # of the central differences of a quantity, in working coordinates (logs): error 1e-10
 SHARED_LEVEL = 0.3  # p of no shared error, below which it is allowed for: missing one costs more than a wider interval
-MOST_SHRUNK = 2.0  # variances of the log of the sandwich that its excess over the pooled one must pass to count at all
 MOST_CLUSTERS_SHARE = 0.5  # clusters per run above which there is nothing shared to see
 
 
@@ -109,7 +109,7 @@ def linearise_fit(result: FitResult, clusters: str | Array | None = None) -> _Li
     weights = problem.weights[0]
     words, labels = _labels(result, clusters)
     reach, kurtosis = _reach(result, residual, jac, weights)
-    own = pooled(result, residual, jac, weights) if result.objective.redescends else result.covariance
+    own = _pooled(result, u) if result.objective.redescends else result.covariance
     if labels is None:
         return _Linearised(result, u, dof, result.covariance, own, None, words, reach, kurtosis)
     majoriser = np.broadcast_to(result.objective.majoriser(residual, result.delta), residual.shape)
@@ -118,49 +118,6 @@ def linearise_fit(result: FitResult, clusters: str | Array | None = None) -> _Li
     labels = np.unique(labels[keep], return_inverse=True)[1]
     mixed = shared_errors(residual[keep], jac[:, keep], (sigma2 / np.maximum(majoriser, LEAST_WEIGHT))[keep], labels)
     return _Linearised(result, u, dof, result.covariance, own, mixed, words, reach, kurtosis)
-
-
-def pooled(result: FitResult, residual: Array, jac: Array, weights: Array) -> Array:
-    """Sandwich covariance (p, p) of a single robust fit with one error variance for all runs, in units of each one's noise.
-
-    residual, weights (n,); jac (p, n) of the residuals in working coordinates. HC3 lets every run's own squared error stand
-    for its variance: right whatever the noise, and as uncertain as squares of single errors are. A robust fit already
-    carries each run's noise in its weights, so their mean may stand for all. Where HC3 is larger along some direction
-    by more than chance, the excess is added back, shrunk by how little the runs show of it (positive-part James-Stein
-    on its log, as for the trend of the noise). HC3 itself where a coefficient is not determined.
-    """
-    hc3 = result.covariance
-    with np.errstate(invalid="ignore"):
-        known = np.flatnonzero(np.diagonal(hc3) > 0)
-    psi = result.objective.psi(residual, np.ravel(result.delta)) * np.sqrt(weights)
-    square = np.square(psi)
-    if not len(known) or not np.isfinite(hc3[np.ix_(known, known)]).all() or not square.any():
-        return hc3
-    scale = np.sqrt(np.diagonal(hc3)[known])
-    scaled = jac[known] * np.sqrt(weights) * scale[:, None]
-    try:
-        reach = np.linalg.solve(scaled @ scaled.T, scaled)  # (p, n)
-        room = np.maximum(1 - np.einsum("pn,pn->n", scaled, reach), 1e-3)  # 1 - leverage
-        used = weights > 0
-        mean = square[used].mean()
-        own, common = (reach * square / room**2) @ reach.T, (reach * mean / room) @ reach.T
-        # HC3's curvature is exact and this one Gauss-Newton's: what turns one into the other turns the pooled one too
-        turn = np.linalg.cholesky(hc3[np.ix_(known, known)] / np.outer(scale, scale)) @ np.linalg.inv(
-            np.linalg.cholesky(own)
-        )
-        root = np.linalg.cholesky(common)
-        excess, axes = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, own).T))
-        part = np.square(axes.T @ np.linalg.solve(root, reach) / room)  # (p, n): what each run adds along each axis
-    except np.linalg.LinAlgError:
-        return hc3
-    kurtosis = np.square(square[used]).mean() / mean**2
-    log = np.log(np.maximum(excess, 1e-300))
-    chance = (kurtosis - 1) * np.square(part).sum(-1) / np.maximum(np.square(part.sum(-1)), 1e-300)  # variance of log
-    kept = np.where(log > 0, np.maximum(1 - MOST_SHRUNK * chance / np.maximum(log, 1e-12) ** 2, 0.0), 0.0)
-    side = turn @ root @ (axes * np.exp(0.5 * kept * log))
-    out = np.zeros_like(hc3)
-    out[np.ix_(known, known)] = side @ side.T * np.outer(scale, scale)
-    return out
 
 
 def interval(
@@ -197,6 +154,14 @@ def interval(
     if method == "mixed" and local.mixed is None:
         raise FitError(f"the mixed model needs clusters of runs: {local.why}.")
     return _interval(local, function, level, method, quantity is None, log)
+
+
+def _pooled(result: FitResult, u: Array) -> Array:
+    """`pooled` of a fit, or its HC3 covariance where that cannot be had."""
+    assert result.problem is not None
+    at_bound = np.diagonal(result.covariance)[None] == 0
+    found = pooled(result.coordinates, result.objective, result.problem, u[None], np.atleast_2d(result.delta), at_bound)
+    return result.covariance if found is None else found
 
 
 def draws(
