@@ -31,6 +31,24 @@ def column(label: str, table: pd.DataFrame, preferred: tuple[str, ...], key: str
     return st.selectbox(label, names, index=start, key=key, help=help, bind="query-params")
 
 
+NONE = "none"
+
+
+def optional(label: str, names: list[str], default: str | None, key: str, help: str) -> str | None:
+    """One of these columns, or none."""
+    names = [NONE, *names]
+    start = names.index(default) if default in names else 0
+    chosen = st.selectbox(label, names, index=start, key=key, help=help, bind="query-params")
+    return None if chosen == NONE else chosen
+
+
+def rows(table: pd.DataFrame, where: tuple[tuple[str, str], ...]) -> pd.DataFrame:
+    """The rows that `keep` chose."""
+    for name, value in where:
+        table = table[table[name].astype(str) == value]
+    return table
+
+
 def keep(table: pd.DataFrame, key: str, preferred: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Rows to keep, by columns with few values."""
     few = [str(c) for c in table if 1 < table[c].nunique() <= 12]
@@ -73,5 +91,5 @@ def show(
         picture = None
     if picture is not None:
         inputs.show_chart(picture, f"{name}_chart", finding, titled=False)  # the finding stands above
-    inputs.downloads(name, table(result), result.to_dict(), picture)
+    inputs.downloads(name, table(result), result.to_dict())
     return result

@@ -199,6 +199,15 @@ def analyse(
     return getattr(scaling, name)(table.reset_index(drop=True), **dict(options))
 
 
+@st.cache_resource(scope="session", max_entries=4, show_spinner="Comparing the answer with its parts")
+def parts(key: str, options: tuple[tuple[str, Any], ...], _files: list[tuple[str, bytes]]) -> Any:
+    """A score of whole answers held against the rate of their right parts."""
+    from scaling.curves.mirage import mirage
+    from scaling.logs import read_table
+
+    return mirage(read_table(opened(_files)), **dict(options))
+
+
 @st.cache_data(scope="session", max_entries=16, show_spinner="Reading")
 def table_of(key: str, _files: list[tuple[str, bytes]]) -> pd.DataFrame:
     from scaling.logs import read_table

@@ -15,6 +15,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 import scaling
+from scaling.charts import encoded
 from scaling.errors import ScalingError
 from scaling.fitting import OBJECTIVES
 from scaling.laws import LAWS
@@ -87,46 +88,73 @@ def show_table(table: pd.DataFrame) -> None:
     st.dataframe(shown, hide_index=True, column_config=right)
 
 
-def show_chart(chart: alt.TopLevelMixin, key: str, what: str, titled: bool = True, **options: Any) -> Any:
-    """A chart with its title as text above it, where it wraps on a narrow window; parts side by side stack there."""
-    chart = chart.copy(deep=False)
+def show_chart(
+    chart: alt.TopLevelMixin,
+    key: str,
+    what: str,
+    titled: bool = True,
+    table: pd.DataFrame | None = None,
+    widget: str | None = None,
+    **options: Any,
+) -> Any:
+    """A chart with its title as text above it, where it wraps on a narrow window; parts side by side stack there.
+
+    Below it, its files: `table` is what it draws, as CSV. widget : key of the chart itself where it differs from `key`.
+    """
+    whole, chart = chart, chart.copy(deep=False)
     title = chart.title
     if isinstance(title, alt.Title):
         chart.title = alt.Undefined
     if isinstance(title, alt.Title) and titled:
         text, subtitle = (" ".join(t) if isinstance(t, list) else t for t in (title.text, title.subtitle))
+        what = f"{what}. {text}"
         st.markdown(f"**{escape(text)}**")
         if isinstance(subtitle, str):
             st.caption(escape(subtitle))
+    event = None
     if isinstance(chart, alt.HConcatChart):
         for i, (column, part) in enumerate(zip(st.columns(len(chart.hconcat)), chart.hconcat, strict=True)):
             part = part.copy(deep=False)
             if part.data is alt.Undefined:  # parts of one table leave it to the whole
                 part.data = chart.data
             column.altair_chart(part, key=f"{key}_{i}", alt=what)
-        return None
-    return st.altair_chart(chart, key=key, alt=what, **options)
+    else:
+        event = st.altair_chart(chart, key=widget or key, alt=what, **options)
+    row = st.container(horizontal=True, gap="small")
+    if table is not None:
+        row.download_button(
+            "CSV", lambda: table.map(safe_cell).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", type="tertiary", icon=ICON,
+            help="What this chart draws, as a table.",
+        )  # fmt: skip
+    for kind, mime, words in CHART_FILES:
+        row.download_button(
+            kind.upper(), lambda kind=kind: encoded(whole, kind), f"{key}.{kind}", mime, key=f"{key}_{kind}", type="tertiary", icon=ICON,
+            help=words,
+        )  # fmt: skip
+    return event
 
 
-def downloads(
-    key: str, table: pd.DataFrame | None = None, document: Any = None, chart: alt.TopLevelMixin | None = None
-) -> None:
-    """The same numbers as CSV and JSON, the same picture as SVG."""
+ICON = ":material/download:"
+CHART_FILES = (  # kind, media type, help
+    ("svg", "image/svg+xml", "This chart as a drawing that stays sharp at any size."),
+    ("png", "image/png", "This chart as an image."),
+    ("html", "text/html", "This chart as one page that opens offline, with values under the pointer."),
+)
+
+
+def downloads(key: str, table: pd.DataFrame | None = None, document: Any = None) -> None:
+    """The numbers of the page as CSV and JSON; charts have their own files below them."""
     row = st.container(horizontal=True)
     if table is not None:
-        row.download_button("CSV", table.map(safe_cell).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv")
+        row.download_button(
+            "CSV", lambda: table.map(safe_cell).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_table_csv",
+            help="The table, one row a line.",
+        )  # fmt: skip
     if document is not None:
         row.download_button(
-            "JSON", json.dumps(document, allow_nan=False), f"{key}.json", "application/json", key=f"{key}_json"
-        )
-    if chart is not None:
-        row.download_button("SVG", lambda: _svg(chart), f"{key}.svg", "image/svg+xml", key=f"{key}_svg")
-
-
-def _svg(chart: alt.TopLevelMixin) -> bytes:
-    import vl_convert
-
-    return vl_convert.vegalite_to_svg(chart.to_dict()).encode()
+            "JSON", json.dumps(document, allow_nan=False), f"{key}.json", "application/json", key=f"{key}_json",
+            help="Every number with its interval, as the command prints it with --json.",
+        )  # fmt: skip
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
@@ -208,7 +236,7 @@ def fit_settings(runs: pd.DataFrame, *places: Any) -> tuple[list[str], str, int]
     )  # fmt: skip
     objective = two.selectbox(
         "Objective", list(OBJECTIVES), key="objective", bind="query-params",
-        help="What is minimised: hoffmann is Huber 1e-3 on log loss, as in the literature; robust takes its scale from the data.",
+        help="What is minimised: robust takes the size of the noise from the runs and gives far outliers no weight; hoffmann is Huber 1e-3 on log loss, as in the literature.",
     )  # fmt: skip
     resamples = three.select_slider(
         "Resamples", [0, 100, 300, 1000, 4000], None if "resamples" in st.session_state else 300, key="resamples", bind="query-params",
@@ -242,6 +270,6 @@ def law_in_use(name: str) -> Any:
     return cache.fit(
         fitted[0] if fitted else "chinchilla",
         current_runs(),
-        st.session_state.get("objective", "hoffmann"),
+        st.session_state.get("objective", "robust"),
         st.session_state.get("resamples", 300) or 300,
     )

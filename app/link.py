@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import inputs
 import streamlit as st
 
 WITHOUT = "without"  # a run left out; repeated for several
 MOST_NAMED = 50  # runs left out that an address holds: browsers cut addresses of several thousand characters
+
+
+LOG = logging.getLogger("scaling.app")
+UNFORESEEN = (
+    "This page met something it did not foresee ({kind}): check the data on the page Runs or go back to the sample; if it "
+    "stays, report it with the last lines that the terminal of scaling app shows."
+)
 
 
 @contextmanager
@@ -21,8 +29,13 @@ def followed(title: str) -> Iterator[None]:
     asked = {key: st.query_params.get_all(key) for key in st.query_params}
     if WITHOUT in asked and "excluded" not in st.session_state:
         st.session_state["excluded"] = set(asked[WITHOUT])
-    with suppress(inputs.PageEnd):
+    try:
         yield
+    except inputs.PageEnd:
+        pass
+    except Exception as error:  # of anything else the visitor sees one sentence, and the server keeps the whole story
+        LOG.exception("page %s failed", title)
+        st.error(inputs.escape(UNFORESEEN.format(kind=type(error).__name__)))
     _keep_excluded()
     if refused := [(key, value) for key, values in asked.items() for value in values if not _taken(key, value)]:
         named = ", ".join(f"{key}={value[:60]}" for key, value in refused)

@@ -1,5 +1,7 @@
 """The dashboard: navigation, and what the address says beside the inputs. Start it with `scaling app`."""
 
+from pathlib import Path
+
 import streamlit as st
 
 st.set_page_config(page_title="Scaling laws", page_icon="📈", layout="wide")
@@ -17,5 +19,6 @@ page = st.navigation(
         for name, title, icon in PAGES
     ]
 )
+st.html(Path(__file__).with_name("style.css"))
 with link.followed(page.title):
     page.run()

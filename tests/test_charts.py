@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import altair as alt
@@ -29,8 +30,8 @@ def test_a_fit_of_size_and_data_is_drawn_as_isoflop_curves(result):
     chart = charts.fit_chart(result)
     assert chart.title.text.startswith("The best model size grows as C^0.4")
     assert "38 runs" in chart.title.subtitle[0]
-    assert marks(chart) == ["line", "circle", "line", "point"]
-    curves, runs, _, optimum = (layer.data for layer in chart.layer)
+    assert marks(chart) == ["line", "circle", "line", "point", "point"]
+    curves, runs, _, optimum, _ = (layer.data for layer in chart.layer)
     assert curves["budget"].nunique() == len(optimum) == 5
     assert len(runs) == 38
     for _, best in optimum.iterrows():  # the diamonds sit at the bottom of their curves
@@ -44,7 +45,7 @@ def test_a_law_of_one_input_is_drawn_with_its_band():
         {"n_params": n, "loss": 1.7 + 300 * n**-0.3 * np.exp(np.random.default_rng(0).normal(0, 0.01, 12))}
     )
     chart = charts.fit_chart(scaling.fit("power_n_floor", runs))
-    assert marks(chart) == ["area", "line", "circle"]
+    assert marks(chart) == ["area", "line", "circle", "point"]
 
 
 def test_any_other_law_is_drawn_as_predicted_against_observed():
@@ -101,6 +102,74 @@ def test_what_cannot_be_drawn_is_said(result, tmp_path):
         charts.fit_chart(groups)
 
 
+def test_a_profile_has_its_lowest_point_where_the_table_of_budgets_says():
+    found = scaling.isoflop(scaling.read_runs(DATA / "ladder" / "runs.csv"), n_resamples=30)
+    chart = charts.profiles_chart(found)
+    curves, points, _, best = (layer.data for layer in chart.layer)
+    assert set(curves["curve"]) == {"asymmetric", "parabola"}
+    assert len(points) == len(found.runs)
+    table = found.budget_table().set_index("flops")
+    for row in best.itertuples():
+        assert row.low < row.n_params < row.high
+        for curve, column in (("asymmetric", "n_params"), ("parabola", "parabola_n_params")):
+            drawn = curves[(curves["budget"] == row.budget) & (curves["curve"] == curve)]
+            lowest = drawn.loc[drawn["loss"].idxmin(), "n_params"]
+            assert lowest == pytest.approx(table.loc[row.budget, column], rel=0.03)  # a step of the drawn grid
+    with pytest.raises(FitError, match="runs are not"):
+        charts.profiles_chart(dataclasses.replace(found, runs=None))
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "power_n_floor", "step_law_lr"])
+def test_runs_of_every_kind_of_fit_can_be_picked_and_marked(law):
+    rng = np.random.default_rng(0)
+    known = scaling.get(law)
+    runs = pd.DataFrame({"n_params": np.exp(rng.uniform(15, 22, 30)), "n_tokens": np.exp(rng.uniform(18, 25, 30))})
+    runs["run"] = [f"r{i}" for i in range(30)]
+    runs[known.target] = 1.8 + 400 * runs["n_params"] ** -0.34 + 410 * runs["n_tokens"] ** -0.28
+    fitted = scaling.fit(law, runs, "hoffmann")
+    picking = alt.selection_point(name="picked", fields=["run"])
+    for draw in (charts.fit_chart, charts.residual_chart):
+        chart = draw(fitted, selection=picking, marked=["r3"])
+        assert [p["name"] for p in chart.to_dict()["params"]] == ["picked"]
+        rings = [layer.data for layer in chart.layer if "run" in layer.data and len(layer.data) == 1]
+        assert [list(r["run"]) for r in rings] == [["r3"]]
+        for layer in draw(fitted, selection=picking, marked=[]).layer:
+            assert "run" not in layer.data or len(layer.data) in (0, 30)
+
+
+def test_a_training_error_is_drawn_beside_the_test_error():
+    from scaling.logs import read_table
+
+    table = read_table(DATA / "double_descent" / "width.csv").query("ridge == 0 and label_noise == 0.1")
+    found = scaling.double_descent(table, "width", "test_loss", train="train_loss")
+    plain = charts.descent_chart(found)
+    both = charts.descent_chart(found, table[["width", "train_loss"]])
+    assert len(both.layer) == len(plain.layer) + 3
+    drawn = both.layer[0].data
+    assert list(drawn["x"]) == sorted(table["width"].unique())
+    first = np.exp(np.log(table.loc[table["width"] == table["width"].min(), "train_loss"]).mean())
+    assert drawn["y"].iloc[0] == pytest.approx(first)
+    assert drawn["y"].min() >= found.points["value"].min() / charts.curves.FLOOR * 0.999
+    errors = charts.descent_chart(found, table[["width", "train_acc"]]).layer[0].data
+    assert errors["y"].iloc[0] == pytest.approx(
+        np.exp(np.log(1 - table.loc[table["width"] == table["width"].min(), "train_acc"]).mean())
+    )
+    with pytest.raises(ScalingError, match="one more column"):
+        charts.descent_chart(found, table[["width", "train_acc", "train_loss"]])
+
+
+def test_a_continuous_score_is_drawn_with_how_steadily_it_moves(tmp_path):
+    table = pd.read_csv(DATA / "emergence" / "addition.csv")
+    chart = charts.continuous_chart(table, "flops", "loss")
+    assert chart.title.text[0].startswith("loss falls with flops")
+    points, line = (layer.data for layer in chart.layer)
+    assert len(points) == len(table)
+    assert line["y"].iloc[-1] == pytest.approx(table.loc[table["flops"] == table["flops"].max(), "loss"].mean())
+    assert charts.continuous_chart(table, "flops", "per_digit").title.text[0].startswith("per_digit rises")
+    with pytest.raises(ScalingError, match="no column 'brier'"):
+        charts.continuous_chart(table, "flops", "brier")
+
+
 def test_every_analysis_has_its_picture(tmp_path):
     from scaling.logs import read_table
 
@@ -108,7 +177,7 @@ def test_every_analysis_has_its_picture(tmp_path):
         "descent": charts.descent_chart(scaling.double_descent(read_table(DATA / "double_descent" / "samples.csv").query("ridge == 0 and label_noise == 0.1"), "n_samples", "test_loss")),
         "emergence": charts.emergence_chart(scaling.emergence(read_table(DATA / "emergence" / "addition.csv"), x="n_params", score="exact_match", n_items="n_items", n_draws=20)),
         "grokking": charts.grokking_chart(scaling.grokking(read_table(DATA / "grokking" / "curves.csv"))),
-        "isoflop": charts.isoflop_chart(scaling.isoflop(scaling.read_runs(DATA / "ladder" / "runs.csv"), n_resamples=50)),
+        "isoflop": charts.isoflop_page(scaling.isoflop(scaling.read_runs(DATA / "ladder" / "runs.csv"), n_resamples=50)),
         "compare": charts.compare_chart(scaling.compare(["chinchilla", "kaplan"], scaling.read_runs(DATA / "ladder" / "runs.csv"), n_resamples=20)),
     }  # fmt: skip
     for name, picture in pictures.items():
@@ -137,7 +206,7 @@ def test_a_long_log_is_thinned_and_keeps_its_ends():
 
 
 def test_residuals_and_exponents_of_a_fit_are_drawn(result):
-    zero, marks_of = charts.residual_chart(result).layer
+    zero, marks_of, _ = charts.residual_chart(result).layer
     assert np.allclose(marks_of.data["residual"], result.point.run_table()["residual"])
     cloud, best = charts.exponents_chart(result).layer
     assert len(cloud.data) == int(result.converged.sum())

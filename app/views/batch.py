@@ -66,7 +66,7 @@ coef = columns[2].selectbox(
     help="Meanings are on the page Library.",
 )
 picture = charts.drift_chart(of_group[of_group["coef"] == coef], coef)
-inputs.show_chart(picture, "drift", f"{coef} of each refit with its interval")
+inputs.show_chart(picture, "drift", f"{coef} of each refit with its interval", table=of_group[of_group["coef"] == coef])
 st.subheader("What the last refit changed")
 finished = int((nights["finished"] != "").sum())
 if finished < 2:
@@ -78,4 +78,4 @@ if changes.empty:
     st.write("Nothing moved.")
 else:
     inputs.show_table(changes)
-inputs.downloads("changed", changes, None, picture)
+inputs.downloads("changed", changes)

@@ -2,6 +2,7 @@
 
 import analysis
 import inputs
+import pandas as pd
 import streamlit as st
 
 from scaling import charts
@@ -12,7 +13,7 @@ files, table = analysis.page(
     "double_descent/width.csv",
     "Test error that falls, rises to a peak where the model just fits its training set, and falls again: along size, training time or samples. Is there such a peak, where, and which side of it is better?",
 )
-one, two = st.columns(2)
+one, two, three = st.columns(3)
 with one:
     axis = analysis.column(
         "Axis", table, ("width", "n_params", "epoch", "n_samples"), "descent_axis", "Size, epochs or samples."
@@ -25,10 +26,32 @@ with two:
         "descent_value",
         "Test error or loss: the lower the better.",
     )
+trained = [
+    str(c)
+    for c in table
+    if "train" in str(c).lower() and c not in (axis, value) and pd.api.types.is_numeric_dtype(table[c])
+]
+trained = [c for c in trained if any(part in c.lower() for part in ("loss", "err", "acc"))]
+with three:
+    train = analysis.optional(
+        "Training error", trained, value.replace("test", "train").replace("val", "train"), "descent_train",
+        "Drawn beside the test error; where it is fitted is the interpolation threshold, at which the peak is expected.",
+    )  # fmt: skip
 where = analysis.keep(table, "descent", {"ridge": "0.0", "label_noise": "0.1"})
 result = analysis.show(
-    "double_descent", files, {"axis": axis, "value": value}, charts.descent_chart, lambda r: r.points, where
+    "double_descent",
+    files,
+    {"axis": axis, "value": value} | ({"train": train} if train else {}),
+    lambda r: charts.descent_chart(r, analysis.rows(table, where)[[axis, train]] if train else None),
+    lambda r: r.points,
+    where,
 )
+if train:
+    st.caption(
+        "Green: " + inputs.escape(train) + "; where it falls far below the test error it is drawn at the lower edge."
+    )
+for note in result.warnings:
+    st.caption(inputs.sentence(note))
 st.caption("Curves compared: the lower the AICc the better; weight is the share of the evidence.")
 inputs.show_table(result.models)
 st.caption("Points: mean over repeats, its interval from the noise, and what the best curve expects.")

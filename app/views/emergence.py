@@ -4,10 +4,14 @@ import analysis
 import cache
 import inputs
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 import scaling
 from scaling import charts
+
+PARTS = ("per_token", "per_digit", "token_accuracy")  # rates of right parts of an answer
+CONTINUOUS = ("log_prob", "logprob", "brier", "brier_score", *PARTS, "loss")  # the first that is there is drawn
 
 files, table = analysis.page(
     "Emergence",
@@ -40,6 +44,21 @@ result = analysis.show(
     lambda r: r.points,
 )
 st.caption(inputs.sentence(result.reason))
+continuous = analysis.optional(
+    "Continuous score", [str(c) for c in table if pd.api.types.is_numeric_dtype(table[c]) and c not in (x, score, items)],
+    next((c for c in CONTINUOUS if c in table and c not in (x, score)), None), "emergence_continuous",
+    "Log-probability of the right answer, Brier score, or the rate of right tokens or digits: where it moves smoothly while the score jumps, the jump belongs to the metric.",
+)  # fmt: skip
+if continuous:
+    with inputs.sentences():
+        beside = charts.continuous_chart(table, x, continuous, result.log_x)
+        inputs.show_chart(beside, "continuous_chart", f"{continuous} against {x}", table=table[[x, continuous]])
+        if continuous in PARTS:
+            whole = cache.parts(
+                cache.content_key(files),
+                (("exact", score), ("n_draws", 100), ("n_items", items), ("per_token", continuous), ("x", x)), files,
+            )  # fmt: skip
+            st.write(inputs.sentence(whole.finding))
 st.caption("Curves compared: the lower the AICc the better; weight is the share of the evidence.")
 inputs.show_table(result.models)
 st.caption("Scores: exact interval of each, what the best curve expects, and whether it lies inside the rise.")
@@ -80,4 +99,4 @@ if "loss" in table and x != "loss":
             st.write(inputs.sentence(str(along.reaches(wanted))))
     for warning in along.warnings:
         st.warning(inputs.sentence(warning))
-    inputs.downloads("forecast", along.table(), along.to_dict(), picture)
+    inputs.downloads("forecast", along.table(), along.to_dict())

@@ -38,19 +38,47 @@ if by != NONE:
 with inputs.sentences():
     results = {name: cache.fit(name, runs, objective, resamples) for name in chosen}
 first = results[chosen[0]]
-drawn = None
-with inputs.sentences():
-    drawn = charts.fit_chart(first)
+
+
+def clicked(widget: str) -> None:
+    """A click on a chart adds its run to those to leave out; a second click, in either chart, takes it back."""
+    picked = st.session_state[widget].get("selection", {}).get("picked", [])
+    now = {str(p["run"]) for p in picked if p.get("run") is not None}  # a click on a curve has no run
+    held = st.session_state.setdefault("clicked", {})
+    changed = now ^ held.get(widget, set())
+    held[widget] = now
+    before = st.session_state.get("leave_out", [])
+    st.session_state["leave_out"] = [r for r in before if r not in changed] + sorted(changed - set(before))
+
+
+def leave_out() -> None:
+    """The fit is made again without the runs chosen."""
+    inputs.exclude(st.session_state.get("leave_out", []))
+    st.session_state["leave_out"] = []
+    st.session_state["clicked"] = {}
+
+
+table = first.run_table()
+drawing = cache.runs_key(runs)[:12]  # other runs are another drawing: no click on the old one stays with it
+marked = [run for run in st.session_state.get("leave_out", []) if run in set(table["run"].astype(str))]
+if "leave_out" in st.session_state:
+    st.session_state["leave_out"] = marked  # of these runs, and not of those of another file
+picking = alt.selection_point(name="picked", fields=["run"], toggle="true")  # each click adds or takes back
 left, right = st.columns([3, 2])
-with left:
-    inputs.show_chart(drawn, "fit_chart", "Runs and the fitted law")
+with left, inputs.sentences():
+    inputs.show_chart(
+        charts.fit_chart(first, selection=picking, marked=marked), "fit_chart", "Runs and the fitted law; a click on a run marks it",
+        table=table, widget=f"fit_chart_{drawing}", on_select=lambda: clicked(f"fit_chart_{drawing}"),
+    )  # fmt: skip
+    st.caption("Click a run, here or among the residuals, to see it below and to leave it out.")
 with right:
     try:
         cloud = charts.exponents_chart(first)
     except scaling.FitError:  # a law with one exponent, or no resamples: nothing to show
         pass
     else:
-        inputs.show_chart(cloud, "cloud", "Exponents over the resamples, one point for each")
+        draws = pd.DataFrame(first.theta, columns=list(first.law.coef_names))
+        inputs.show_chart(cloud, "cloud", "Exponents over the resamples, one point for each", table=draws)
 for name, result in results.items():
     st.subheader(LAWS[name].title)
     st.latex(LAWS[name].latex)
@@ -59,7 +87,7 @@ for name, result in results.items():
     st.caption(inputs.sentence(f"{point.status}: {point.message}"))
     for warning in point.warnings:
         st.warning(inputs.sentence(warning.message))
-    inputs.downloads(f"fit_{name}", result.coef_table(), result.to_dict(), drawn if name == chosen[0] else None)
+    inputs.downloads(f"fit_{name}", result.coef_table(), result.to_dict())
 st.download_button(
     "Report (HTML)",
     lambda: report(list(results.values()), read=describe_read(runs)),
@@ -70,25 +98,18 @@ st.download_button(
 )
 
 st.subheader("Residuals")
-st.caption("Click a run to see it and to leave it out.")
-picking = alt.selection_point(name="picked", fields=["run"])
-event = inputs.show_chart(
-    charts.residual_chart(first, picking), "residuals", "Residual of each run against compute", on_select="rerun"
+st.caption("Click a run to see it and to leave it out; what is chosen in one chart is marked in the other.")
+inputs.show_chart(
+    charts.residual_chart(first, picking, marked), "residuals", "Residual of each run against compute; a click on a run marks it",
+    table=table, widget=f"residuals_{drawing}", on_select=lambda: clicked(f"residuals_{drawing}"),
+)  # fmt: skip
+far = table.loc[table["residual"].abs().sort_values(ascending=False).index, "run"].astype(str).tolist()
+chosen_runs = st.multiselect(
+    "Runs to leave out", far, key="leave_out", help="The same by keyboard; the farthest from the law come first."
 )
-table = first.run_table()
-picked = [str(p["run"]) for p in (event.get("selection", {}).get("picked", []) if event else []) if "run" in p]
-typed = st.multiselect(
-    "Runs to leave out",
-    table.loc[table["residual"].abs().sort_values(ascending=False).index, "run"].astype(str).tolist(),
-    key="leave_out",
-    help="The same by keyboard; the farthest from the law come first.",
-)
-if picked or typed:
-    marked = dict.fromkeys([*picked, *typed])
-    inputs.show_table(table[table["run"].astype(str).isin(marked)])
-    if st.button("Leave out and refit", key="exclude"):
-        inputs.exclude(marked)
-        st.rerun()
+if chosen_runs:
+    inputs.show_table(table[table["run"].astype(str).isin(chosen_runs)])
+    st.button("Leave out and refit", key="exclude", on_click=leave_out)
 if inputs.excluded():
     st.info(f"Runs left out by you: {len(inputs.excluded())}.")
     if st.button("Take excluded runs back", key="include"):
@@ -106,7 +127,7 @@ if len(chosen) > 1:
     inputs.show_table(ranked)
     st.caption("Held-out largest scales, cutoff by cutoff:")
     inputs.show_table(pd.DataFrame(compared.cutoff_table().reset_index()))
-    inputs.downloads("compare", ranked, compared.to_dict(), picture)
+    inputs.downloads("compare", ranked, compared.to_dict())
 if {"n_params", "flops"} <= set(runs):
     st.subheader("isoFLOP profiles")
     try:
@@ -114,7 +135,12 @@ if {"n_params", "flops"} <= set(runs):
     except scaling.ScalingError as error:
         st.info(inputs.escape(error))
     else:
-        picture = charts.isoflop_chart(profiles)
-        inputs.show_chart(picture, "isoflop_chart", "Best size and tokens of each budget")
+        inputs.show_chart(
+            charts.profiles_chart(profiles), "profiles_chart", "Loss against model size at each budget, with the minimum of each",
+            table=profiles.runs,
+        )  # fmt: skip
+        inputs.show_chart(charts.isoflop_chart(profiles), "isoflop_chart", "Best size and tokens of each budget")
         inputs.show_table(profiles.budget_table())
-        inputs.downloads("isoflop", profiles.budget_table(), profiles.to_dict(), picture)
+        inputs.downloads("isoflop", profiles.budget_table(), profiles.to_dict())
+        for warning in profiles.warnings:
+            st.warning(inputs.sentence(warning.message))

@@ -40,11 +40,10 @@ if sets:
         ]
     )
     inputs.show_table(table)
-    picture = None
     if set(law.inputs) == {"n_params", "n_tokens"} and law.target == "loss":
         picture = charts.ratio_chart({e.key: e for e in sets})
         inputs.show_chart(picture, "ratios", "Best tokens per parameter against compute under each set of coefficients")
-    inputs.downloads("published", table, None, picture)
+    inputs.downloads("published", table)
 else:
     st.write("None are known for this law.")
 st.subheader("Accelerators")

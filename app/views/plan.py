@@ -132,19 +132,18 @@ view = (
 )
 law = laws[name]
 train_flops = 6 * step.n_params.estimate * step.n_tokens.estimate
-picture = None
 with inputs.sentences():
     if view == FRONTIER:
         best = scaling.allocate(made.allocation.fitted, np.geomspace(train_flops / 100, train_flops * 10, 25))
         picture = charts.frontier(best, made.allocation.fitted if name == inputs.OWN else None, level)
-        inputs.show_chart(picture, "frontier", "Best model size and tokens against compute")
+        inputs.show_chart(picture, "frontier", "Best model size and tokens against compute", table=best.table(level))
     elif view == EQUAL:
         picture = charts.contour_chart(law, train_flops, unit=made.loss_unit)
         inputs.show_chart(picture, "contours", "Lines of equal loss over model size and tokens, with the budget")
     elif view == SIZES:
         exchange = trade_off(law, train_flops, inference_tokens=asked.get("inference_tokens", 0.0))
         picture = charts.trade_off_chart(exchange, level)
-        inputs.show_chart(picture, "sizes", "Loss and compute of models smaller and larger than the best")
+        inputs.show_chart(picture, "sizes", "Loss and compute of models smaller and larger than the best", table=exchange.table(level))  # fmt: skip
         inputs.show_table(exchange.table(level))
     elif view == TRAINING:
         advice = advise(made)
@@ -181,7 +180,7 @@ with inputs.sentences():
             inputs.show_chart(picture, "next", "Runs done, runs to do next, and the best runs up to the budget")
             inputs.show_table(design.runs)
             inputs.downloads("design", design.runs, design.to_dict())
-inputs.downloads("plan", beside, made.to_dict() if spread is None else spread.to_dict(), picture)
+inputs.downloads("plan", beside, made.to_dict() if spread is None else spread.to_dict())
 if name == inputs.OWN:
     st.download_button(
         "Report (HTML)", lambda: report([law], plans=[made]), "plan.html", "text/html", key="plan_report",

@@ -54,11 +54,13 @@ if inputs.excluded():
         inputs.exclude(())
         st.rerun()
 left, right = st.columns(2)
-plane = None
 if {"n_params", "n_tokens", "loss"} <= set(runs):
-    plane = charts.runs_chart(runs, read["loss_unit"])
     with left:
-        inputs.show_chart(plane, "plane", "Runs by model size and training tokens, coloured by loss")
+        inputs.show_chart(
+            charts.runs_chart(runs, read["loss_unit"]),
+            "plane",
+            "Runs by model size and training tokens, coloured by loss",
+        )
 with inputs.sentences():
     curves = cache.curves(files, mapping)
 if curves is None:
@@ -69,4 +71,4 @@ elif "loss" in curves and len(curves) > len(runs) and {"step", "n_tokens"} & set
             charts.training_curves(curves, read["loss_unit"]), "curves", "Loss during training, one line for each run"
         )
 inputs.show_table(runs)
-inputs.downloads("runs", runs, dict(read), plane)
+inputs.downloads("runs", runs, dict(read))

@@ -15,7 +15,7 @@ st.write(
 inputs.upload("runs", "ladder/runs.csv")
 names = inputs.escape(", ".join(name for name, _ in inputs.files_in_use("runs", "ladder/runs.csv")))
 try:
-    result = cache.fit("chinchilla", inputs.current_runs(), "hoffmann", 300)
+    result = cache.fit("chinchilla", inputs.current_runs(), "robust", 300)
     budget = 10 * result.domain["flops"][1]
     answer = str(plan(result, flops=budget)).splitlines()[0]
     drawn = charts.fit_chart(result)
@@ -24,7 +24,9 @@ except scaling.ScalingError as error:  # the ways onward below stay open
 else:
     left, right = st.columns([3, 2])
     with left:
-        inputs.show_chart(drawn, "start_chart", "Loss against model size, one curve for each compute budget")
+        inputs.show_chart(
+            drawn, "start_chart", "Loss against model size, one curve for each compute budget", table=result.run_table()
+        )
     with right:
         st.subheader("Fitted to " + names)
         inputs.show_table(result.coef_table()[["coef", "estimate", "low", "high", "meaning"]])
@@ -33,9 +35,9 @@ else:
         )
         st.success(inputs.escape(answer))
 for page, label, words in (
-    ("runs", "Runs", "upload your logs and see what was understood"), ("fit", "Fit", "laws side by side, with bands and residuals"),
-    ("plan", "Plan", "budget to model size, tokens, loss, cost"), ("descent", "Double descent", "is there a peak, and where"),
-    ("emergence", "Emergence", "when a score rises, and whether it is sudden"), ("grokking", "Grokking", "delay between memorising and generalising"),
-    ("batch", "Batch", "results of a nightly refit"), ("library", "Library", "every law, published coefficients, accelerators"),
+    ("runs", "Runs", "your logs, and what was understood"), ("fit", "Fit", "laws with bands and residuals"),
+    ("plan", "Plan", "budget to size, tokens, loss, cost"), ("descent", "Double descent", "is there a peak, and where"),
+    ("emergence", "Emergence", "when a score rises, how suddenly"), ("grokking", "Grokking", "late generalisation"),
+    ("batch", "Batch", "results of nightly refits"), ("library", "Library", "laws, coefficients, accelerators"),
 ):  # fmt: skip
     st.page_link(f"views/{page}.py", label=f"**{label}**: {words}", icon=":material/arrow_forward:")

@@ -8,14 +8,30 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from scaling.charts.axes import INK, MOST_MARKS, OPTIMUM, POINTS, TITLES, headline, log_axis, log_scale
+from scaling.approaches.isoflop import GAP, MIN_SIZES
+from scaling.charts.axes import (
+    INK,
+    MOST_CURVES,
+    MOST_MARKS,
+    MUTED,
+    OPTIMUM,
+    POINTS,
+    POWER,
+    TITLES,
+    decades,
+    headline,
+    log_axis,
+    log_scale,
+    padded,
+)
+from scaling.errors import FitError
 
 if TYPE_CHECKING:
     from scaling.approaches import Envelope, IsoFlop
     from scaling.selection import Comparison
 
 
-def isoflop_chart(result: IsoFlop) -> alt.TopLevelMixin:
+def isoflop_chart(result: IsoFlop) -> alt.HConcatChart:
     """Best size and tokens of each budget with their power laws and bands, log-log."""
     table = result.budget_table()
     table = table[table["used"].astype(bool)]
@@ -47,6 +63,88 @@ def isoflop_chart(result: IsoFlop) -> alt.TopLevelMixin:
             f"{len(table)} budgets; bands of {result.level:.0%}; the line reaches ten times beyond the runs",
         )
     )
+
+
+def isoflop_page(result: IsoFlop) -> alt.TopLevelMixin:
+    """`profiles_chart` above `isoflop_chart`: what a file of an isoFLOP analysis shows. The latter alone where runs are not at hand."""
+    laws = isoflop_chart(result)
+    if result.runs is None:
+        return laws
+    return alt.vconcat(profiles_chart(result), laws).resolve_scale(
+        color="independent", shape="independent", strokeDash="independent"
+    )
+
+
+def profiles_chart(result: IsoFlop) -> alt.LayerChart:
+    """Loss against model size at each budget: runs, the asymmetric curve, the parabola, and the minimum with its interval.
+
+    Needs the runs that the result was made of (FitError otherwise). Budgets without a minimum keep their runs and curves.
+    """
+    from scipy.special import stdtrit
+
+    table = result.runs
+    if table is None:
+        raise FitError("the runs are not in this result, so there are no profiles to draw.")
+    log_c = np.log(table["flops"].to_numpy(float))
+    order = np.argsort(log_c, kind="stable")  # budgets lie apart by more than GAP, and are listed smallest first
+    groups = np.split(order, np.flatnonzero(np.diff(log_c[order]) > GAP) + 1)
+    budgets = result.budgets.reset_index(drop=True)
+    curved = budgets["sizes"] >= MIN_SIZES
+    dof = int(budgets.loc[curved, "runs"].sum()) - 3 * int(curved.sum()) - (2 if result.shape else 0)
+    t = float(stdtrit(dof, 0.5 + result.level / 2)) if dof > 0 else np.nan
+    runs, curves, minima = [], [], []
+    for i in np.flatnonzero(curved)[np.unique(np.linspace(0, curved.sum() - 1, min(MOST_CURVES, curved.sum())).round().astype(int))]:  # fmt: skip
+        row = budgets.iloc[i]
+        mine = table.iloc[groups[i]]
+        runs.append(mine[["n_params", "loss"]].assign(run=_run_names(mine), budget=row["flops"]))
+        log_n, loss = np.log(mine["n_params"].to_numpy(float)), mine["loss"].to_numpy(float)
+        at = np.linspace(log_n.min() - 0.1, log_n.max() + 0.1, POINTS)
+        for name, shape in (("asymmetric", result.shape), ("parabola", None)):
+            if name == "parabola" or shape is not None:
+                coefs = np.linalg.lstsq(_along(log_n - log_n.mean(), shape), loss, rcond=None)[0]
+                drawn = {"n_params": np.exp(at), "loss": _along(at - log_n.mean(), shape) @ coefs}
+                curves.append(pd.DataFrame(drawn).assign(curve=name, budget=row["flops"]))
+        if row["used"]:
+            half = t * float(row["log_std_error"])
+            n = float(row["n_params"])
+            ends = (n * np.exp(-half), n * np.exp(half)) if np.isfinite(half) else (n, n)
+            minima.append({"n_params": n, "loss": row["loss"], "low": ends[0], "high": ends[1], "budget": row["flops"]})
+    points, lines, best = pd.concat(runs), pd.concat(curves), pd.DataFrame(minima)
+    spread = lines["n_params"].to_numpy()
+    best = best.assign(low=best["low"].clip(lower=spread.min()), high=best["high"].clip(upper=spread.max()))
+    points = points.iloc[:MOST_MARKS]
+    x = alt.X("n_params:Q", title=TITLES["n_params"], scale=log_scale(spread), axis=log_axis(spread))
+    y_scale = alt.Scale(domain=padded(np.concatenate([points["loss"], best["loss"]])), zero=False, nice=False)
+    y = alt.Y("loss:Q", title="loss", scale=y_scale)
+    colour = alt.Color(
+        "budget:Q", title="compute [FLOPs]",
+        scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95]), domain=[float(budgets["flops"].min()), float(budgets["flops"].max())]),
+        legend=alt.Legend(labelExpr=POWER, values=decades(budgets["flops"]), orient="bottom"),
+    )  # fmt: skip
+    names = list(dict.fromkeys(lines["curve"]))
+    dash = alt.StrokeDash("curve:N", title="curve", scale=alt.Scale(domain=names, range=[[1, 0], [4, 4]][-len(names) :] if len(names) > 1 else [[1, 0]]), legend=alt.Legend(orient="bottom", symbolStrokeColor=MUTED))  # fmt: skip
+    note = "" if np.isnan(t) else f" with its interval at {result.level:.0%}"
+    return alt.layer(
+        alt.Chart(lines).mark_line(strokeWidth=1.5, clip=True).encode(x=x, y=y, color=colour, strokeDash=dash, detail=["budget:N", "curve:N"]),
+        alt.Chart(points).mark_circle(size=40, opacity=0.9).encode(x=x, y=y, color=colour, tooltip=["run", "budget", "n_params", "loss"]),
+        alt.Chart(best).mark_rule(color=OPTIMUM, strokeWidth=3, opacity=0.6).encode(x=alt.X("low:Q", title=TITLES["n_params"], scale=log_scale(spread), axis=log_axis(spread)), x2="high:Q", y=y),
+        alt.Chart(best).mark_point(color=OPTIMUM, shape="diamond", filled=True, size=90, opacity=1).encode(x=x, y=y, tooltip=["budget", "n_params", "low", "high", "loss"]),
+    ).properties(
+        width=560, height=360,
+        title=headline(f"{len(best)} of {len(budgets)} budgets enclose a best model size", f"Points: runs; curves: one for each budget; red: the minimum{note}"),
+    )  # fmt: skip
+
+
+def _along(w: np.ndarray, shape: tuple[float, float] | None) -> np.ndarray:
+    """(n, 3) functions of ln size w (n,), centred, whose combinations are a profile: with alpha and beta, or a parabola."""
+    if shape is None:
+        return np.stack([np.ones_like(w), w, w**2], axis=-1)
+    alpha, beta = shape
+    return np.stack([np.ones_like(w), np.expm1(-alpha * w) / alpha, np.expm1(beta * w) / beta], axis=-1)
+
+
+def _run_names(table: pd.DataFrame) -> np.ndarray:
+    return (table["run"] if "run" in table else table.index.to_series()).astype(str).to_numpy()
 
 
 def compare_chart(result: Comparison) -> alt.TopLevelMixin:

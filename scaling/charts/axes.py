@@ -20,7 +20,7 @@ TITLES = {
     "loss": "loss", "n_unique_tokens": "unique tokens",
 }  # fmt: skip
 POWER = "'10' + replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(toString(round(log(datum.value)/LN10)),'-','\u207b'),/0/g,'\u2070'),/1/g,'\u00b9'),/2/g,'\u00b2'),/3/g,'\u00b3'),/4/g,'\u2074'),/5/g,'\u2075'),/6/g,'\u2076'),/7/g,'\u2077'),/8/g,'\u2078'),/9/g,'\u2079')"
-COUNT = "replace(format(datum.value, '~s'), 'G', 'B')"
+COUNT = "datum.value < 1 ? format(datum.value, '~g') : replace(format(datum.value, '~s'), 'G', 'B')"
 
 
 def ends_of(values: Any) -> tuple[float, float]:

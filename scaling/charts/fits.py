@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
@@ -29,15 +30,20 @@ from scaling.fitting.result import FitResult
 from scaling.uncertainty.shared import cluster_budgets
 
 if TYPE_CHECKING:
-    from scaling.laws.law import Law
+    from scaling.laws.law import Array, Law
 
 
-def fit_chart(result: FitResult, level: float = 0.95, selection: alt.Parameter | None = None) -> alt.TopLevelMixin:
+def fit_chart(
+    result: FitResult,
+    level: float = 0.95,
+    selection: alt.Parameter | None = None,
+    marked: Collection[str] | None = None,
+) -> alt.TopLevelMixin:
     """Runs and the fitted law.
 
     A law of N and D: loss against model size, one curve per compute budget, the best size of each. A law of one input: the
     runs, the curve and its band. Any other: predicted against observed. One fit only (of a group: result.group(i)).
-    selection : a point selection over "run" for the first kind; runs outside it fade.
+    selection : a point selection over "run"; runs outside it fade. marked : names of runs to draw a ring around instead; the others fade.
     """
     point = result.point
     if point.shape:
@@ -50,16 +56,19 @@ def fit_chart(result: FitResult, level: float = 0.95, selection: alt.Parameter |
     if {"n_params", "n_tokens"} <= set(point.law.inputs) and point.law.target == "loss":
         subtitle[-1] += "."
         subtitle.append("Points: runs; curves: the law at one compute each; red: the best size of each")
-        return _isoflop_curves(result, table, unit, subtitle, selection)
+        return _isoflop_curves(result, table, unit, subtitle, selection, marked)
     if len(point.law.inputs) == 1:
-        return _one_input(result, table, level, unit, subtitle)
-    return _predicted_observed(table, point.law, subtitle)
+        return _one_input(result, table, level, unit, subtitle, selection, marked)
+    return _predicted_observed(table, point.law, subtitle, selection, marked)
 
 
-def residual_chart(result: FitResult, selection: alt.Parameter | None = None) -> alt.TopLevelMixin:
+def residual_chart(
+    result: FitResult, selection: alt.Parameter | None = None, marked: Collection[str] | None = None
+) -> alt.TopLevelMixin:
     """Residual of each run on the log scale against compute, or the law's first input.
 
-    selection : a point selection over "run"; runs outside it fade. The runs must be in the fit (FitError otherwise).
+    selection : a point selection over "run"; runs outside it fade. marked : names of runs to draw a ring around instead; the others fade.
+    The runs must be in the fit (FitError otherwise).
     """
     point = result.point
     if point.shape or point.runs is None:
@@ -74,18 +83,40 @@ def residual_chart(result: FitResult, selection: alt.Parameter | None = None) ->
         if values.min() > 0
         else (alt.Scale(zero=False), alt.Axis(grid=False))
     )
+    x_axis = alt.X(f"{x}:Q", title=TITLES.get(x, x), scale=scale, axis=axis)
+    up = alt.Scale(domain=padded(np.append(frame["residual"].to_numpy(float), 0.0)), nice=False)
+    y_axis = alt.Y("residual:Q", title=f"log {point.law.target}: observed less fitted", scale=up)
     marks = alt.Chart(frame).mark_circle(size=70, color=INK).encode(
-        x=alt.X(f"{x}:Q", title=TITLES.get(x, x), scale=scale, axis=axis),
-        y=alt.Y("residual:Q", title=f"log {point.law.target}: observed less fitted"),
-        opacity=alt.value(1.0) if selection is None else alt.condition(selection, alt.value(1.0), alt.value(0.25)),
-        tooltip=["run", x, "residual"],
+        x=x_axis, y=y_axis, opacity=_faded(selection, 1.0, marked), tooltip=["run", x, "residual"]
     )  # fmt: skip
     zero = alt.Chart(pd.DataFrame({"residual": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 4]).encode(y="residual:Q")
-    chart = alt.layer(zero, marks).properties(
+    chart = alt.layer(zero, marks, _rings(frame, marked, x_axis, y_axis)).properties(
         width=560, height=260,
         title=alt.Title(f"Half of the runs lie within {100 * float(np.nanmedian(np.abs(frame['residual']))):.2g}% of the law", subtitle=f"{len(table)} runs; {point.law.equation}", anchor="start", subtitleColor=MUTED),
     )  # fmt: skip
     return chart if selection is None else chart.add_params(selection)
+
+
+def _faded(selection: alt.Parameter | None, full: float, marked: Collection[str] | None) -> Any:
+    """Opacity of runs: faded outside of what is marked, or of what a click here chose."""
+    if marked is not None:
+        chosen = alt.FieldOneOfPredicate("run", sorted(marked))
+        return alt.condition(chosen, alt.value(full), alt.value(0.25)) if marked else alt.value(full)
+    return alt.value(full) if selection is None else alt.condition(selection, alt.value(full), alt.value(0.25))
+
+
+def _rings(frame: pd.DataFrame, marked: Collection[str] | None, x: alt.X, y: alt.Y) -> alt.Chart:
+    """Rings around the marked runs of a table with the column run; a click goes through them."""
+    return (
+        alt.Chart(frame[frame["run"].isin(list(marked or ()))])
+        .mark_point(size=190, color=OPTIMUM, filled=False, strokeWidth=2.5, opacity=1, tooltip=None)
+        .encode(x=x, y=y)
+    )
+
+
+def _names(table: pd.DataFrame) -> Array:
+    """Name of each run as text; of a table without names, its row."""
+    return (table["run"] if "run" in table else table.index.to_series()).astype(str).to_numpy()
 
 
 def exponents_chart(result: FitResult) -> alt.TopLevelMixin:
@@ -116,7 +147,12 @@ def exponents_chart(result: FitResult) -> alt.TopLevelMixin:
 
 
 def _isoflop_curves(
-    result: FitResult, table: pd.DataFrame, unit: str, subtitle: list[str], selection: alt.Parameter | None
+    result: FitResult,
+    table: pd.DataFrame,
+    unit: str,
+    subtitle: list[str],
+    selection: alt.Parameter | None,
+    marked: Collection[str] | None,
 ) -> alt.TopLevelMixin:
     point = result.point
     budgets = (
@@ -142,7 +178,7 @@ def _isoflop_curves(
     runs = pd.DataFrame({
         "n_params": table["n_params"].to_numpy(float), "n_tokens": table["n_tokens"].to_numpy(float),
         "loss": table["loss"].to_numpy(float), "budget": budgets,
-        "run": (table["run"] if "run" in table else table.index.to_series()).astype(str).to_numpy(),
+        "run": _names(table),
     }).iloc[:MOST_MARKS]  # fmt: skip
     best = allocate(point, np.sort(centres), inputs=others or None)
     optimum = pd.DataFrame(
@@ -156,13 +192,14 @@ def _isoflop_curves(
     colour = alt.Color(
         "budget:Q", title="compute [FLOPs]",
         scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95]), domain=[float(budgets.min()), float(budgets.max())]),
-        legend=alt.Legend(labelExpr=POWER, values=decades(budgets), orient="right"),
+        legend=alt.Legend(labelExpr=POWER, values=decades(budgets), orient="bottom"),
     )  # fmt: skip
     chart = alt.layer(
         alt.Chart(curve).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour, detail="budget:N"),
-        alt.Chart(runs).mark_circle(size=45).encode(x=x, y=y, color=colour, opacity=alt.value(0.9) if selection is None else alt.condition(selection, alt.value(0.9), alt.value(0.2)), tooltip=["run", "n_params", "n_tokens", "budget", "loss"]),
+        alt.Chart(runs).mark_circle(size=45).encode(x=x, y=y, color=colour, opacity=_faded(selection, 0.9, marked), tooltip=["run", "n_params", "n_tokens", "budget", "loss"]),
         alt.Chart(in_view).mark_line(color=OPTIMUM, strokeDash=[6, 4]).encode(x=x, y=y),
         alt.Chart(in_view).mark_point(color=OPTIMUM, shape="diamond", filled=True, size=80).encode(x=x, y=y, tooltip=["flops", "n_params", "tokens_per_param", "loss"]),
+        _rings(runs, marked, x, y),
     )  # fmt: skip
     chart = chart if selection is None else chart.add_params(selection)
     return chart.properties(
@@ -183,7 +220,13 @@ def _finding(result: FitResult) -> str:
 
 
 def _one_input(
-    result: FitResult, table: pd.DataFrame, level: float, unit: str, subtitle: list[str]
+    result: FitResult,
+    table: pd.DataFrame,
+    level: float,
+    unit: str,
+    subtitle: list[str],
+    selection: alt.Parameter | None,
+    marked: Collection[str] | None,
 ) -> alt.TopLevelMixin:
     law = result.law
     (column,) = law.inputs
@@ -196,7 +239,9 @@ def _one_input(
     band = result.predict({column: grid}, level=level)
     assert isinstance(band, pd.DataFrame)
     band[column] = grid
-    runs = pd.DataFrame({column: values, law.target: table[law.target].to_numpy(float)}).iloc[:MOST_MARKS]
+    runs = pd.DataFrame({"run": _names(table), column: values, law.target: table[law.target].to_numpy(float)}).iloc[
+        :MOST_MARKS
+    ]
     x = alt.X(
         f"{column}:Q",
         title=TITLES.get(column, column),
@@ -206,14 +251,17 @@ def _one_input(
     y_title = f"{law.target} [{unit}]" if law.target == "loss" else law.target
     spread = np.concatenate([runs[law.target], band["predicted"]])
     scale = alt.Scale(domain=padded(spread), zero=False, nice=False, clamp=True)
+    y = alt.Y(f"{law.target}:Q", scale=scale, title=y_title)
     base = alt.Chart(band).encode(x=x)
     chart = alt.layer(
         base.mark_area(color=INK, opacity=0.18).encode(y=alt.Y("low:Q", scale=scale, title=y_title), y2="high:Q"),
         base.mark_line(color=INK).encode(y=alt.Y("predicted:Q", scale=scale)),
         alt.Chart(runs)
         .mark_circle(color=MUTED, size=45)
-        .encode(x=x, y=alt.Y(f"{law.target}:Q", scale=scale, title=y_title)),
+        .encode(x=x, y=y, opacity=_faded(selection, 0.9, marked), tooltip=["run", column, law.target]),
+        _rings(runs, marked, x, y),
     )
+    chart = chart if selection is None else chart.add_params(selection)
     i = law.coef_names.index("alpha") if "alpha" in law.coef_names else None
     title = f"{law.title}: exponent {result.point.theta[i]:.3f}" if i is not None else law.title
     return chart.properties(
@@ -221,20 +269,28 @@ def _one_input(
     )
 
 
-def _predicted_observed(table: pd.DataFrame, law: Law, subtitle: list[str]) -> alt.TopLevelMixin:
+def _predicted_observed(
+    table: pd.DataFrame, law: Law, subtitle: list[str], selection: alt.Parameter | None, marked: Collection[str] | None
+) -> alt.TopLevelMixin:
     frame = pd.DataFrame(
-        {"predicted": table["predicted"].to_numpy(float), "observed": table[law.target].to_numpy(float)}
+        {
+            "run": _names(table),
+            "predicted": table["predicted"].to_numpy(float),
+            "observed": table[law.target].to_numpy(float),
+        }
     ).iloc[:MOST_MARKS]
-    ends = padded(frame.to_numpy())
+    ends = padded(frame[["predicted", "observed"]].to_numpy())
     scale = alt.Scale(domain=ends, zero=False, nice=False)
-    line = alt.Chart(pd.DataFrame({"predicted": ends, "observed": ends})).mark_line(color="#888888", strokeDash=[4, 4])
-    points = alt.Chart(frame).mark_circle(color=INK, size=45)
+    x, y = alt.X("predicted:Q", scale=scale), alt.Y("observed:Q", scale=scale)
+    equal = pd.DataFrame({"predicted": ends, "observed": ends})
     chart = alt.layer(
-        *(
-            part.encode(x=alt.X("predicted:Q", scale=scale), y=alt.Y("observed:Q", scale=scale))
-            for part in (line, points)
-        )
+        alt.Chart(equal).mark_line(color="#888888", strokeDash=[4, 4]).encode(x=x, y=y),
+        alt.Chart(frame)
+        .mark_circle(color=INK, size=45)
+        .encode(x=x, y=y, opacity=_faded(selection, 0.9, marked), tooltip=["run", "predicted", "observed"]),
+        _rings(frame, marked, x, y),
     )
+    chart = chart if selection is None else chart.add_params(selection)
     return chart.properties(
         width=400,
         height=400,

@@ -25,7 +25,12 @@ def runs_chart(runs: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin:
     line = line[(line["n_tokens"] >= d.min() / 1.1) & (line["n_tokens"] <= d.max() * 1.1)]
     x = alt.X("n_params:Q", title=TITLES["n_params"], scale=log_scale(n), axis=log_axis(n))
     y = alt.Y("n_tokens:Q", title=TITLES["n_tokens"], scale=log_scale(d), axis=log_axis(d))
-    colour = alt.Color("loss:Q", scale=alt.Scale(scheme="viridis", reverse=True), title=f"loss [{unit}]")
+    colour = alt.Color(
+        "loss:Q",
+        scale=alt.Scale(scheme="viridis", reverse=True),
+        title=f"loss [{unit}]",
+        legend=alt.Legend(orient="bottom"),
+    )
     return alt.layer(
         alt.Chart(line).mark_line(color=MUTED, opacity=0.4, strokeDash=[2, 3]).encode(x=x, y=y, detail="flops:N"),
         alt.Chart(frame).mark_circle(size=70, opacity=1).encode(x=x, y=y, color=colour, tooltip=["run", "n_params", "n_tokens", "loss"]),
@@ -50,7 +55,7 @@ def training_curves(rows: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin
         colour["color"] = alt.Color(
             "flops:Q", title="compute [FLOPs]",
             scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95])),
-            legend=alt.Legend(labelExpr=POWER, values=[c for c in decades(frame["flops"]) if frame["flops"].min() <= c <= frame["flops"].max()]),
+            legend=alt.Legend(orient="bottom", labelExpr=POWER, values=[c for c in decades(frame["flops"]) if frame["flops"].min() <= c <= frame["flops"].max()]),
         )  # fmt: skip
     return (
         alt.Chart(frame)

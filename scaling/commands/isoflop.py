@@ -55,4 +55,4 @@ def isoflop(
     if as_envelope:
         show(envelope(table, n_resamples=resamples, rng=seed), as_json, chart, "envelope_chart")
     else:
-        show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json, chart, "isoflop_chart")
+        show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json, chart, "isoflop_page")

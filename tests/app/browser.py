@@ -25,14 +25,20 @@ ADDRESS = {"Start": "", "Double descent": "descent"}  # of a page; else its titl
 
 
 @contextmanager
-def serving(log: Path) -> Iterator[tuple[str, int]]:
-    """The app on a free port: its address and process id; the output of the server goes to `log`."""
+def serving(log: Path, installed: Path | None = None) -> Iterator[tuple[str, int]]:
+    """The app on a free port: its address and process id; the output of the server goes to `log`.
+
+    installed : a folder with an unpacked wheel; it is imported from there, and this checkout is not in sight.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "scaling", "app", "--port", str(port), "--no-browser"]
     with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        server = subprocess.Popen(
+            command, stdout=out, stderr=out, start_new_session=True, cwd=installed,
+            env=None if installed is None else os.environ | {"PYTHONPATH": str(installed)},
+        )  # fmt: skip
     try:
         for _ in range(600):
             if server.poll() is not None:

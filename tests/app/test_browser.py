@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from browser import CHROMIUM, FLAGS, OUTSIDE, PAGES, go, serving, settle
+from browser import CHROMIUM, FLAGS, OUTSIDE, PAGES, go, link, serving, settle
 
 HOSTILE = "<img src=http://203.0.113.7/x.png onerror=alert(1)> ![y](http://203.0.113.7/y.png)"
 pytestmark = pytest.mark.browser
@@ -120,19 +120,129 @@ def test_every_page_draws_in_the_dark_and_on_a_telephone(opened, width, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_point_clicked_is_left_out_and_taken_back(page):
+def run_of(point) -> str:
+    """The name of the run behind a mark, as a screen reader hears it."""
+    return re.search(r"run: ([^;]+)", point.get_attribute("aria-label")).group(1)
+
+
+def mark_of(chart, run):
+    return next(p for p in chart.locator(".layer_1_marks path").all() if run_of(p) == run)
+
+
+def apart(chart) -> set[str]:
+    """Runs whose marks lie apart from all others, so that a click meets them alone."""
+    points = chart.locator(".layer_1_marks path").all()
+    at = [(b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in (p.bounding_box() for p in points)]
+    return {
+        run_of(p)
+        for i, p in enumerate(points)
+        if all(max(abs(at[i][0] - x), abs(at[i][1] - y)) > 14 for j, (x, y) in enumerate(at) if j != i)
+    }
+
+
+@pytest.mark.parametrize(("clicked", "other"), [("fit_chart", "residuals"), ("residuals", "fit_chart")])
+def test_a_point_clicked_is_marked_in_both_charts_left_out_and_taken_back(opened, clicked, other):
+    page = opened(1440, 2600)
     go(page, "Fit")
-    before = page.get_by_test_id("stMetricValue").count()
-    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-symbol")).nth(2)
-    chart.scroll_into_view_if_needed()
-    chart.locator(".mark-symbol path").first.click(force=True)
+    chart, linked = (drawn(page, key) for key in (clicked, other))
+    points = chart.locator(".layer_1_marks path")
+    points.first.wait_for(timeout=60_000)
+    assert points.count() == 38
+    rings = {"fit_chart": ".layer_4_marks path", "residuals": ".layer_2_marks path"}
+    assert chart.locator(rings[clicked]).count() == linked.locator(rings[other]).count() == 0
+    run = sorted(apart(chart) & apart(linked))[0]
+    mark_of(chart, run).click(force=True)
     button = page.get_by_role("button", name="Leave out and refit")
-    button.wait_for(timeout=30_000)
+    button.wait_for(timeout=60_000)
+    settle(page)
+    assert run in page.get_by_test_id("stMultiSelect").last.inner_text()
+    for each, key in ((chart, clicked), (linked, other)):
+        each.locator(rings[key]).first.wait_for(state="attached", timeout=30_000)
+        assert each.locator(rings[key]).count() == 1
+    # a second click, in the other chart, takes the mark back; a third sets it again
+    mark_of(linked, run).click(force=True)
+    button.wait_for(state="detached", timeout=60_000)
+    settle(page)
+    mark_of(linked, run).click(force=True)
+    button.wait_for(timeout=60_000)
+    settle(page)
     button.click()
     page.get_by_test_id("stAlert").filter(has_text="Runs left out by you: 1.").wait_for(timeout=60_000)
     settle(page)
+    left = drawn(page, clicked).locator(".layer_1_marks path")
+    left.first.wait_for(timeout=30_000)
+    assert left.count() == 37
+    assert run not in [run_of(p) for p in left.all()]
     go(page, "Runs")
     page.get_by_test_id("stMetricValue").first.get_by_text("37", exact=True).wait_for(timeout=30_000)
     page.get_by_role("button", name="Take them back").click()
     page.get_by_test_id("stMetricValue").first.get_by_text("38", exact=True).wait_for(timeout=30_000)
-    assert before == 0
+
+
+def drawn(page, key):
+    """The chart of a key, whichever runs it shows."""
+    return page.locator(f"[class*=st-key-{key}_]:has([data-testid=stVegaLiteChart])")
+
+
+@pytest.mark.parametrize(
+    ("kind", "opening"), [("SVG", b"<svg"), ("PNG", b"\x89PNG"), ("HTML", b"<!DOCTYPE html>"), ("CSV", b"run,")]
+)
+def test_a_chart_is_taken_along_as_a_file(page, kind, opening):
+    go(page, "Fit")
+    with page.expect_download() as download:
+        page.locator(f".st-key-fit_chart_{kind.lower()} button").locator("visible=true").click()
+    assert download.value.path().read_bytes().startswith(opening)
+    assert download.value.suggested_filename == f"fit_chart.{kind.lower()}"
+
+
+# what a keyboard must reach: all that is shown and can be worked, but what an input beside it does as well
+INPUTS = """() => {
+  const look = e => { const out = []; for (let x = e, k = 0; x && k < 4; x = x.parentElement, k++) {
+    const s = getComputedStyle(x); out.push(s.outline, s.boxShadow, s.borderColor, s.backgroundColor); } return out.join('|'); };
+  const shown = e => { const r = e.getBoundingClientRect(), s = getComputedStyle(e);
+    return r.width > 1 && r.height > 1 && s.visibility !== 'hidden' && s.opacity !== '0' && !e.disabled && !e.closest('[inert]'); };
+  window.look = look;
+  return [...document.querySelectorAll('input,button,textarea,a[href],summary,[role=slider]')].filter(e => shown(e) && e.tabIndex >= 0)
+    .map((e, i) => { e.dataset.walk = i; return {
+      look: look(e), name: (e.getAttribute('aria-label') || e.innerText || '').trim(), group: e.closest('[data-testid=stButtonGroup]') !== null }; });
+}"""
+HERE = """() => { const e = document.activeElement; return !e || e === document.body ? null :
+  { walk: e.dataset.walk === undefined ? null : Number(e.dataset.walk), look: window.look(e) }; }"""
+
+
+@pytest.mark.parametrize("title", PAGES)
+def test_every_input_is_reached_by_tab_and_shows_it(page, address, title):
+    page.goto(link(address, title))
+    settle(page)
+    page.wait_for_timeout(1500)  # charts draw after the script has ended
+    for chart in page.get_by_test_id("stVegaLiteChart").all():
+        assert len(chart.get_attribute("aria-label").split()) > 2
+    inputs = page.evaluate(INPUTS)
+    assert len(inputs) > len(PAGES)
+    reached: dict[int, str] = {}
+    for _ in range(3 * len(inputs) + 60):  # tables take a step or more each
+        page.keyboard.press("Tab")
+        here = page.evaluate(HERE)
+        if here and here["walk"] is not None and here["look"] == inputs[here["walk"]]["look"]:
+            page.wait_for_timeout(400)  # a border changes its colour slowly
+            here = page.evaluate(HERE)
+        if here is None and reached:
+            break
+        if here and here["walk"] is not None:
+            if here["walk"] in reached and len(reached) > 5 and here["walk"] == min(reached):
+                break
+            reached.setdefault(here["walk"], here["look"])
+    # of a group of buttons Tab reaches one; the arrow keys move within it
+    missed = [e["name"] for i, e in enumerate(inputs) if i not in reached and not e["group"]]
+    assert missed == []
+    assert [inputs[i]["name"] for i, look in reached.items() if look == inputs[i]["look"]] == []
+
+
+def test_arrow_keys_move_within_a_group_of_buttons(page):
+    go(page, "Plan")
+    first = page.get_by_test_id("stButtonGroup").last.get_by_role("radio").first
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    settle(page)
+    page.wait_for_url(re.compile("view=Equal"))

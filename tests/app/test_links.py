@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_pages import APP, opened
+from test_pages import APP, nothing_unforeseen, opened  # noqa: F401  (a fixture of every test here)
 
 RUN = "c3.16e10-d8-l2-s0"
 
 
 @pytest.mark.parametrize(
     ("page", "given"),
-    [("plan", {"sources": "nonsense", "flops": "abc"}), ("descent", {"descent_axis": "zzz"}), ("library", {"law": "q[x](y)"})],
+    [("plan", {"sources": "nonsense", "flops": "abc"}), ("descent", {"descent_axis": "zzz"}), ("descent", {"descent_train": "q[x](y)"}), ("runs", {"map_loss": "zzz"}),
+     ("fit", {"laws": "zzz", "resamples": "77"}), ("fit", {"objective": "zzz"}), ("emergence", {"emergence_continuous": "zzz"}), ("emergence", {"chance": "7"}), ("library", {"law": "q[x](y)"})],
 )  # fmt: skip
 def test_a_value_that_no_input_takes_is_named(page, given):
     at = opened(page, **given)

@@ -7,8 +7,28 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from scaling import charts
+
 APP = Path(__file__).resolve().parents[2] / "app"
+DRAWN = {
+    "descent": 1,
+    "emergence": 3,
+    "fit": 5,
+    "grokking": 1,
+    "library": 1,
+    "plan": 1,
+    "runs": 1,
+    "start": 1,
+}  # charts
 PAGES = sorted(p.stem for p in (APP / "views").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_unforeseen(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest):
+    """No page may meet an exception that it turns into the sentence for what nobody foresaw, unless the test is of that."""
+    yield
+    if "unforeseen" not in request.node.name:
+        assert [r.getMessage() for r in caplog.get_records("call") if r.name == "scaling.app"] == []
 
 
 def opened(page: str = "start", upload: tuple[str, bytes] | None = None, **query: str) -> AppTest:
@@ -92,3 +112,80 @@ def test_a_store_that_is_not_there_is_one_sentence():
     at = opened("batch", store="/nowhere/at/all")
     assert not at.exception
     assert "no directory" in at.error[0].value
+
+
+def specs(at: AppTest) -> list[str]:
+    return [c.proto.spec for c in at.get("vega_lite_chart")]
+
+
+def files_of(at: AppTest) -> list[str]:
+    return [b.proto.label for b in at.get("download_button")]
+
+
+@pytest.mark.parametrize("page", sorted(DRAWN))
+def test_every_chart_has_its_files_and_a_text_for_those_who_cannot_see_it(page):
+    at = opened(page)
+    drawn = at.get("vega_lite_chart")
+    assert len(drawn) >= DRAWN[page]
+    assert all(c.proto.alt.strip() for c in drawn)
+    labels = files_of(at)
+    assert labels.count("SVG") == labels.count("PNG") == labels.count("HTML") >= DRAWN[page]
+    assert page in ("library", "start") or {"CSV", "JSON"} <= set(labels)
+    assert page not in ("fit", "plan") or "Report (HTML)" in labels
+
+
+def test_an_unforeseen_error_is_one_sentence_for_the_visitor_and_the_whole_story_for_the_server(monkeypatch, caplog):
+    def broken(*_, **__):
+        raise KeyError("inside story")
+
+    monkeypatch.setattr(charts, "residual_chart", broken)
+    at = opened("fit")
+    assert not at.exception
+    (said,) = at.error
+    assert "did not foresee" in said.value and "KeyError" in said.value and "report it" in said.value
+    assert "inside" not in said.value
+    (kept,) = [r for r in caplog.records if r.name == "scaling.app"]
+    assert "inside story" in str(kept.exc_info[1])
+    monkeypatch.undo()
+    at.run()
+    assert not at.error
+
+
+def test_the_training_error_stands_beside_the_test_error():
+    at = opened("descent")
+    assert at.selectbox(key="descent_train").value == "train_loss"
+    assert "train_loss" in specs(at)[0]
+    tables = at.get("vega_lite_chart")[0].proto.datasets
+    assert any(b"training set fitted" in t.data.data for t in tables)
+    at.selectbox(key="descent_train").set_value("none").run()
+    assert "train_loss" not in specs(at)[0]
+    assert not at.error
+
+
+def test_a_continuous_score_stands_beside_the_accuracy():
+    at = opened("emergence")
+    assert at.selectbox(key="emergence_continuous").value == "per_digit"
+    assert any(
+        "per_digit rises with n" in m.value.replace("\\", "")
+        or "per_digit rises with flops" in m.value.replace("\\", "")
+        for m in at.markdown
+    )
+    assert any("exact = per-token rate to the power" in m.value.replace("\\", "") for m in at.markdown)
+    at.selectbox(key="emergence_continuous").set_value("loss").run()
+    assert any("loss falls" in m.value for m in at.markdown)
+    assert not at.error
+
+
+def test_a_run_chosen_is_marked_in_both_charts_and_left_out():
+    at = opened("fit")
+    count = len(at.multiselect(key="leave_out").options)
+    run = at.multiselect(key="leave_out").options[0]
+    plain = specs(at)
+    at.multiselect(key="leave_out").set_value([run]).run()
+    marked = specs(at)
+    assert [run in a and run not in b for a, b in zip(marked, plain, strict=True)].count(True) == 2
+    at.button(key="exclude").click().run()
+    assert not at.exception
+    assert len(at.multiselect(key="leave_out").options) == count - 1
+    assert at.multiselect(key="leave_out").value == []
+    assert "1" in next(i.value for i in at.info if "left out" in i.value)

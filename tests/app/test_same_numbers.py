@@ -13,7 +13,7 @@ import scaling
 from scaling.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_pages import opened
+from test_pages import nothing_unforeseen, opened  # noqa: F401  (a fixture of every test here)
 
 RUNS = str(Path(__file__).resolve().parents[2] / "data" / "ladder" / "runs.csv")
 
