@@ -75,7 +75,7 @@ def isoflop_page(result: IsoFlop) -> alt.TopLevelMixin:
     )
 
 
-def profiles_chart(result: IsoFlop) -> alt.LayerChart:
+def profiles_chart(result: IsoFlop) -> alt.LayerChart | alt.FacetChart:
     """Loss against model size at each budget: runs, the asymmetric curve, the parabola, and the minimum with its interval.
 
     Needs the runs that the result was made of (FitError otherwise). Budgets without a minimum keep their runs and curves.
