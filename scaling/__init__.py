@@ -35,7 +35,7 @@ _HOME = {
     "scaling.approaches": ["Envelope", "IsoFlop", "envelope", "isoflop", "parabola_bias"],
     "scaling.refitting": ["refit"],
     "scaling.selection": ["Comparison", "compare"],
-    "scaling.capability": ["Capability", "score_along", "score_at"],
+    "scaling.capability": ["Capability", "link_draws", "score_along", "score_at"],
     "scaling.calculators": ["alternatives", "best_mixture", "break_even", "compare_thresholds", "data_transferred", "safe_kl", "threshold"],
     "scaling.design": ["Design", "band_with", "design", "ladder_for"],
     "scaling.groups": ["GroupComparison", "compare_groups"],

@@ -2,22 +2,29 @@
 
 Step 1 is a loss law over (N, D), step 2 a link from loss to score. Each comes with draws of its coefficients (resamples,
 or draws from a posterior); a draw of the chain is one of each, so that the error of the first step enters the second
-through its slope and not as a number plugged in.
+through its slope and not as a number plugged in. A fit given with its runs is drawn from what these allow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
 
-from scaling.errors import LawError, PlanError
+from scaling.errors import FitError, LawError, PlanError
 from scaling.laws.law import Array, Law
 
+if TYPE_CHECKING:
+    from scaling.fitting import FitResult
+
 SCHEMA = "scaling.capability/1"
+PROPOSALS = 20_000  # curves from which the draws of a link are chosen
+PROPOSAL_DOF = 4  # of the Student's t that they come from, so that its tails are heavier than the likelihood's
+PROPOSAL_WIDTH = 1.3  # times the spread of the linearised fit
+FEWEST_EFFECTIVE = 100  # proposals that must carry the weight
 
 
 class Fitted(Protocol):
@@ -205,8 +212,8 @@ def score_along(
     ----------
     path : an Allocation (of a bootstrap, so that its loss is (R, m) and its doubt is carried along), or with `flops` a
         fitted loss law over N and D, whose compute-optimal frontier is then the path.
-    link : from loss to score. A law in one input (a fit, better a bootstrap of it), or an Emergence on a loss axis. A law
-        whose target is an error gives one minus it.
+    link : from loss to score. A law in one input (a fit with its runs, drawn by `link_draws`, or a bootstrap of it), or an
+        Emergence on a loss axis. A law whose target is an error gives one minus it.
     flops : budgets (m,) [FLOPs] when `path` is a fitted law; numbers, or text such as "1e21".
     level : of the bands. n_draws : draws of the chain.
     paired : both bootstraps come from the same resamples, in the same order: draw i goes with draw i. By default draws
@@ -214,10 +221,11 @@ def score_along(
 
     Returns a Capability. Raises LawError if the link takes anything but one loss.
     """
+    generator = np.random.default_rng(rng)
     if flops is not None:
         from scaling.allocation import allocate
 
-        path = cast(Path, allocate(cast(Any, path), flops=flops))
+        path = cast(Path, allocate(cast(Any, _drawn_law(cast(Fitted, path), n_draws, generator)), flops=flops))
     elif not hasattr(path, "loss"):
         raise PlanError(
             "a fitted law alone names no budgets: pass flops=..., or the Allocation that allocate() returns."
@@ -227,7 +235,7 @@ def score_along(
     loss = np.reshape(np.asarray(path.loss, float), (-1, m))
     sizes = [np.median(np.reshape(np.asarray(v, float), (-1, m)), axis=0) for v in (path.n_params, path.n_tokens)]
     return _chain(
-        np.atleast_1d(np.asarray(path.flops, float)), sizes[0], sizes[1], loss, link, level, n_draws, rng, paired
+        np.atleast_1d(np.asarray(path.flops, float)), sizes[0], sizes[1], loss, link, level, n_draws, generator, paired
     )
 
 
@@ -245,7 +253,7 @@ def score_at(
 ) -> Capability:
     """Scores of models of n_params (m,) trained on n_tokens (m,), compute-optimal or not.
 
-    fitted : a loss law over any of n_params, n_tokens and flops, with theta (P,) or draws (R, P). flops defaults to
+    fitted : a loss law over any of n_params, n_tokens and flops: a fit with its runs, or draws (R, P). flops defaults to
     6 N D. The rest as in `score_along`. Raises LawError if the law needs another input.
     """
     n, d = np.broadcast_arrays(np.atleast_1d(np.asarray(n_params, float)), np.atleast_1d(np.asarray(n_tokens, float)))
@@ -256,9 +264,94 @@ def score_at(
             f"law {fitted.law.name!r} needs {', '.join(missing)}: score_at knows n_params, n_tokens and flops only; "
             "make an Allocation and use score_along."
         )
-    theta = _usable(fitted)
+    generator = np.random.default_rng(rng)
+    theta = _usable(_drawn_law(fitted, n_draws, generator))
     loss = fitted.law.predict({name: known[name] for name in fitted.law.inputs}, theta)
-    return _chain(c, n, d, loss, link, level, n_draws, rng, paired)
+    return _chain(c, n, d, loss, link, level, n_draws, generator, paired)
+
+
+def link_draws(fitted: FitResult, n: int = 1000, rng: int | np.random.Generator = 0, losses: Any = None) -> FitResult:
+    """Coefficients of a link from loss to score, drawn from what its runs allow, in the shape of a bootstrap.
+
+    fitted : a single fit with its runs. Draws follow the likelihood of the residuals (normal, of unknown size, with the
+    weights that the fit ended with; flat in working coordinates), which is skewed where scores say little of the ceiling
+    or of the end of the rise: a bell curve around the fit then ends below it. Where errors are unequal and the HC3
+    sandwich is wider than the likelihood, draws are stretched to it.
+    losses : (m,) where the curves will be read. Where all scores that were fitted are rates between 0 and 1, curves that
+    leave this range there are not drawn.
+
+    Returns theta (n, P), `of` the fit. Raises FitError for batches, loaded fits and fits without estimate.
+    """
+    from dataclasses import replace
+
+    from scaling.fitting.solver import evaluate
+    from scaling.uncertainty import draws
+    from scaling.uncertainty.intervals import _wider
+
+    generator = np.random.default_rng(rng)
+    plain = draws(fitted, n, generator)
+    problem, coordinates = fitted.problem, fitted.coordinates
+    if problem is None:
+        raise FitError("this fit was loaded from a file: its runs are not in it, so nothing can be drawn from them.")
+    centre = coordinates.to_working(fitted.theta)
+    p, n_runs = len(centre), int(fitted.n_runs)
+    residual, jac = (a[0] for a in evaluate(coordinates, fitted.objective, problem, centre[None]))
+    weights = problem.weights[0] * np.broadcast_to(fitted.objective.majoriser(residual, fitted.delta), residual.shape)
+    squares = float(weights @ residual**2)
+    information = (jac * weights) @ jac.T
+    sandwich = np.nan_to_num(fitted.covariance)
+    dof = n_runs - p
+    if dof < 1 or squares <= 0 or np.linalg.matrix_rank(information) < p or (np.diagonal(sandwich) <= 0).any():
+        return plain  # exact runs, or a coefficient at its bound
+    inner = np.linalg.inv(information) * squares / dof
+    root_in, root_out = np.linalg.cholesky(inner), np.linalg.cholesky(_wider(sandwich, inner))
+    z = generator.standard_normal((PROPOSALS, p)) * np.sqrt(
+        PROPOSAL_DOF / generator.chisquare(PROPOSAL_DOF, (PROPOSALS, 1))
+    )
+    u = centre + PROPOSAL_WIDTH * z @ root_in.T
+    with np.errstate(all="ignore"):
+        off = fitted.objective.residuals(
+            fitted.law.predict({k: v.reshape(-1) for k, v in problem.x.items()}, coordinates.to_theta(u)[0]),
+            problem.y.reshape(-1),
+        )[0]
+        # Student's t of the likelihood against Student's t of the proposals
+        log_weight = -n_runs / 2 * np.log((off**2 @ weights) / squares)
+        log_weight += (PROPOSAL_DOF + p) / 2 * np.log1p((z**2).sum(axis=1) / PROPOSAL_DOF)
+        if losses is not None and _is_rate(fitted):
+            read = fitted.law.predict({fitted.law.inputs[0]: np.ravel(losses)}, coordinates.to_theta(u)[0])
+            log_weight[~((read >= 0) & (read <= 1)).all(axis=1)] = -np.inf
+    log_weight = np.where(np.isfinite(log_weight), log_weight, -np.inf)
+    share = np.exp(log_weight - log_weight.max()) if np.isfinite(log_weight).any() else np.zeros(PROPOSALS)
+    if share.sum() ** 2 < FEWEST_EFFECTIVE * (share**2).sum() or not share.any():
+        return plain
+    chosen = u[generator.choice(PROPOSALS, size=n, p=share / share.sum())]
+    stretched = centre + np.linalg.solve(root_in, (chosen - centre).T).T @ root_out.T
+    return replace(plain, theta=coordinates.to_theta(stretched)[0])
+
+
+def _is_rate(fitted: FitResult) -> bool:
+    """The law is of a rate by its name, and all values that were fitted lie between 0 and 1."""
+    assert fitted.problem is not None
+    named = any(word in fitted.law.target.lower() for word in ("score", "acc", "err", "rate"))
+    return named and bool(((fitted.problem.y >= 0) & (fitted.problem.y <= 1)).all())
+
+
+def _has_runs(fitted: Any) -> bool:
+    """A single fit with its runs, not yet drawn."""
+    return (
+        getattr(fitted, "problem", None) is not None
+        and getattr(fitted, "of", None) is None
+        and np.ndim(fitted.theta) == 1
+        and bool(np.isfinite(fitted.theta).all())
+    )
+
+
+def _drawn_law(fitted: Fitted, n: int, rng: np.random.Generator) -> Fitted:
+    if not _has_runs(fitted):
+        return fitted
+    from scaling.uncertainty import draws
+
+    return cast(Fitted, draws(cast(Any, fitted), n, rng))
 
 
 def _chain(
@@ -280,12 +373,16 @@ def _chain(
     if not len(loss):
         raise PlanError("the loss law gives no finite loss at any of its draws: check the fit and the budgets.")
     generator = np.random.default_rng(rng)
+    rates = _has_runs(link) and _is_rate(cast(Any, link))
+    if _has_runs(link) and len(cast(Fitted, link).law.inputs) == 1:
+        link = cast(Fitted, link_draws(cast(Any, link), n_draws, generator, np.median(loss, axis=0)))
     warnings = []
     if len(loss) == 1:
         warnings.append(
             "the loss law has one set of coefficients: its own error is not in the bands (pass a bootstrap)"
         )
     score, n_link = _scores(link, loss, n_draws, generator, paired)
+    score = np.clip(score, 0.0, 1.0) if rates else score
     if n_link == 1:
         warnings.append("the link has one set of coefficients: its own error is not in the bands (pass a bootstrap)")
     tails = [0.5 - level / 2, 0.5, 0.5 + level / 2]

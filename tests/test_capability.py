@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.capability import score_along, score_at
+from scaling.capability import link_draws, score_along, score_at
 from scaling.curves import binomial as curves
 from scaling.curves.emergence import emergence
-from scaling.errors import LawError, PlanError
+from scaling.errors import FitError, LawError, PlanError
+from scaling.fitting import fit, load_fit
+from scaling.laws import get
 from scaling.laws.chinchilla import CHINCHILLA
 from scaling.laws.law import Coef, Law, split
 
 THETA = np.array([1.7, 400.0, 410.0, 0.34, 0.28])
+SIGMOID = get("score_sigmoid")
 
 
 def _sigmoid(x, theta):
@@ -217,3 +220,92 @@ def test_the_olmo_ladder_predicts_the_13b_model(reference):
     assert found.low[0] <= target[accuracy].mean() <= found.high[0]
     assert found.loss_share[0] > 0.9  # sixteen runs leave the extrapolated loss in doubt, not the link
     assert found.extrapolated[0]
+
+
+# --- draws from a fit with its runs -----------------------------------------------------------------------------------
+
+
+def scored(noise: float, seed: int, losses: np.ndarray, ceiling: float = 0.9, middle: float = 2.4) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    clean = SIGMOID.predict({"loss": losses}, np.array([0.25, ceiling, 8.0, middle]))
+    return pd.DataFrame({"loss": losses, "score": clean + noise * rng.standard_normal(len(losses))})
+
+
+def test_draws_of_a_well_determined_link_are_the_linear_theory():
+    table = scored(0.004, 0, np.linspace(1.8, 3.0, 200))
+    link = fit(SIGMOID, table, "squared", fixed={"floor": 0.25})
+    drawn = link_draws(link, 4000, 0)
+    assert drawn.of is link and drawn.theta.shape == (4000, 4)
+    np.testing.assert_array_equal(drawn.theta[:, 0], 0.25)
+    jac = SIGMOID.value_and_jacobian({"loss": table["loss"].to_numpy()}, link.theta)[1][:, 1:]
+    residual = table["score"] - link.predict(table)
+    covariance = np.linalg.inv(jac.T @ jac) * (residual @ residual) / (200 - 3)
+    # HC3 widens a little where chance made it larger
+    ratio = drawn.theta[:, 1:].std(axis=0) / np.sqrt(np.diagonal(covariance))
+    assert ((ratio > 0.95) & (ratio < 1.3)).all()
+
+
+def test_a_ceiling_that_the_scores_hardly_see_is_open_upwards_and_not_downwards():
+    table = scored(0.008, 3, np.linspace(2.3, 3.2, 60))  # scores end below half of the way
+    link = fit(SIGMOID, table, "squared", fixed={"floor": 0.25})
+    low, mid, high = np.quantile(link_draws(link, 4000, 0).theta[:, 1], [0.025, 0.5, 0.975])
+    assert high - mid > 1.5 * (mid - low)
+    assert low <= 0.9 <= high
+
+
+def test_draws_are_stretched_to_the_sandwich_where_errors_are_unequal():
+    losses = np.linspace(1.6, 3.0, 120)
+    rng = np.random.default_rng(4)
+    table = scored(0.0, 0, losses)
+    table["score"] += np.where(losses < 2.0, 0.03, 0.002) * rng.standard_normal(120)  # noisy where the ceiling is seen
+    link = fit(SIGMOID, table, "squared", fixed={"floor": 0.25})
+    sandwich = np.sqrt(np.diagonal(link.covariance))  # of log ceiling, log k, log L0
+    spread = np.log(link_draws(link, 4000, 0).theta[:, 1:]).std(axis=0)
+    assert (spread > 0.9 * sandwich).all()
+
+
+def test_fits_with_their_runs_are_drawn_and_give_a_band_that_holds():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for k in range(8):
+        n = np.tile(np.geomspace(1e7, 1e9, 8), 5)
+        tokens = np.repeat(np.geomspace(2e9, 2e10, 5), 8)
+        runs = pd.DataFrame({"n_params": n, "n_tokens": tokens})
+        runs["loss"] = CHINCHILLA.predict({"n_params": n, "n_tokens": tokens}, THETA) * np.exp(
+            0.003 * rng.standard_normal(40)
+        )
+        table = scored(0.01, k, runs["loss"].to_numpy(), middle=float(runs["loss"].quantile(0.2)))
+        truth = SIGMOID.predict(
+            {"loss": CHINCHILLA.predict({"n_params": np.array([1e10]), "n_tokens": np.array([1e11])}, THETA)},
+            np.array([0.25, 0.9, 8.0, float(runs["loss"].quantile(0.2))]),
+        )[0]
+        law, link = fit(CHINCHILLA, runs, "robust"), fit(SIGMOID, table, "squared", fixed={"floor": 0.25})
+        found = score_at(law, link, n_params=1e10, n_tokens=1e11, level=0.95, rng=k)
+        assert not any("own error is not" in w for w in found.warnings)
+        assert 0 <= found.loss_share[0] < 1
+        inside += bool(found.low[0] <= truth <= found.high[0])
+        again = score_at(law, link, n_params=1e10, n_tokens=1e11, level=0.95, rng=k)
+        assert (again.low, again.high) == (found.low, found.high)
+    assert inside >= 6  # 7.6 of 8 expected
+    along = score_along(law, link, flops=[1e21, 1e22])
+    assert (along.loss_high > along.loss_low).all() and (along.high > along.low).all()
+
+
+def test_rates_stay_rates_where_they_are_forecast():
+    table = scored(0.008, 3, np.linspace(2.3, 3.2, 60), ceiling=0.95)
+    link = fit(SIGMOID, table, "squared", fixed={"floor": 0.25})
+    free, bound = link_draws(link, 2000, 0), link_draws(link, 2000, 0, losses=[1.6])
+    top = [SIGMOID.predict({"loss": np.array([1.6])}, d.theta)[:, 0] for d in (free, bound)]
+    assert (top[0] > 1.05).mean() > 0.1 > (top[1] > 1.05).mean()
+    percent = fit(SIGMOID, table.assign(score=100 * table["score"]), "squared", fixed={"floor": 25.0})
+    assert link_draws(percent, 2000, 0, losses=[1.6]).theta[:, 1].max() > 105
+    law = Fitted(CHINCHILLA, np.tile(THETA, (3, 1)))
+    found = score_at(law, link, n_params=1e12, n_tokens=1e14)
+    assert found.draws.max() <= 1 and found.low[0] < found.score[0] < found.high[0]
+
+
+def test_nothing_is_drawn_from_a_link_without_its_runs():
+    link = fit(SIGMOID, scored(0.008, 0, np.linspace(1.8, 3.0, 40)), "squared", fixed={"floor": 0.25})
+    loaded = load_fit(link.to_dict())
+    with pytest.raises(FitError, match="loaded from a file"):
+        link_draws(loaded)

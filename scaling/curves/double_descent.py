@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.curves.emergence import Band
+from scaling.curves.peak_profile import place_of_top
 from scaling.errors import FitError, RunsError
 from scaling.fitting import Squared, fit
 from scaling.fitting.problem import Problem
@@ -44,7 +45,8 @@ class PeakTest:
     z : the smaller of the two in standard errors, at the best place and window. p_value : share of noise alone (with the
     noise estimated in the same way) whose largest fall is at least z: no monotone or U-shaped curve does it more often.
     rise, fall : in units of log value. left, peak, right : indices of the window centres. noise : standard deviation of
-    one observation of the log value; from_replicates : whether it comes from repeats or from neighbouring points.
+    one observation of the log value; from_replicates : whether it comes from repeats or from neighbouring points; dof :
+    its degrees of freedom, 0 where it comes from neighbours.
     """
 
     z: float
@@ -56,6 +58,7 @@ class PeakTest:
     right: int
     noise: float
     from_replicates: bool
+    dof: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,11 @@ class DoubleDescent:
     : the stretch of points about it that noise may hide the highest of. fold : observed peak
     over the least value before it, interval from the noise. before, after : (x, value) of the least
         observed value on each side of it. better : "after", "before" or "undecided" at `level`.
-    location, height, width : of the fitted peak: unit of the axis; value at the peak over the trend there; decades over
-        which more than half of the excess remains. Intervals from curves simulated from the fit.
+    location : where the fitted curve is highest between its two descents, in units of the axis, with the places that the
+        runs allow (profile of the fit). Given whether or not a peak is `found`: where it would be if there is one. nan at an
+        end that they leave open.
+    height, width : of the fitted peak: value at the peak over the trend there; decades over which more than half of the
+        excess remains. Intervals from curves simulated from the fit.
     first_rate, second_rate : slopes of ln value in ln axis down to the first minimum and down from the peak.
     recovers_at : smallest x beyond the peak with a value below the least before it; nan where there is none.
     threshold : smallest x at which the training set is fitted; nan where not given. n_samples : as given.
@@ -127,7 +133,8 @@ class DoubleDescent:
 
     def expected(self, x: Array) -> Array:
         """Values (m,) of the fitted curve with a peak at axis values x (m,)."""
-        return self.laws["double_descent"].predict({self.axis: np.asarray(x, float)}, self.theta["double_descent"])
+        with np.errstate(over="ignore"):
+            return self.laws["double_descent"].predict({self.axis: np.asarray(x, float)}, self.theta["double_descent"])
 
     def worse_than_smaller(self) -> list[tuple[float, float]]:
         """Stretches (from, to) of the axis where the observed value is above its best at smaller x."""
@@ -170,7 +177,8 @@ class DoubleDescent:
             )
             for name in ("fold", "location", "height", "width", "first_rate", "second_rate"):
                 b = getattr(self, name)
-                lines.append(f"{name.replace('_', ' '):<12} {b.estimate:.4g}  ({b.low:.4g} to {b.high:.4g})")
+                low, high = (f"{end:.4g}" if np.isfinite(end) else "open" for end in (b.low, b.high))
+                lines.append(f"{name.replace('_', ' '):<12} {b.estimate:.4g}  ({low} to {high})")
             if np.isfinite(self.threshold):
                 lines.append(f"{'threshold':<12} {self.threshold:.4g}  (training set fitted)")
             if np.isfinite(self.n_samples):
@@ -246,16 +254,20 @@ def double_descent(
     laws, theta, models = _compare(x, y, counts, axis, value)
     spread = np.maximum(test.noise, NOISE_FLOOR) / np.sqrt(counts)
     draws = _simulate(laws, theta, x, y, axis, spread, n_resamples if found else 0, rng)
-    bands = _peak_bands(theta.get("double_descent"), draws, x, level)
+    height, width = _peak_bands(theta.get("double_descent"), draws, x, level)
+    location = Band(np.nan, np.nan, np.nan, level)
+    if "double_descent" in theta:
+        variance = max(test.noise, NOISE_FLOOR) ** 2 if test.from_replicates else 0.0
+        place = place_of_top(x, middle, counts, variance, test.dof, level, theta["double_descent"])
+        location = Band(place.estimate, place.low, place.high, level)
     threshold = np.nan
     if train is not None:
         threshold = _threshold(table, x_all, train, fitted_at, warnings)
     z = _normal(0.5 + level / 2)
-    expected = (
-        laws["double_descent"].predict({axis: x}, theta["double_descent"])
-        if "double_descent" in theta
-        else np.full(len(x), np.nan)
-    )
+    expected = np.full(len(x), np.nan)
+    if "double_descent" in theta:
+        with np.errstate(over="ignore"):
+            expected = laws["double_descent"].predict({axis: x}, theta["double_descent"])
     points = pd.DataFrame(
         {
             axis: x,
@@ -292,9 +304,9 @@ def double_descent(
         before=before,
         after=after,
         better=_better(logs, middle, counts, test.noise, peak, level),
-        location=bands[0],
-        height=bands[1],
-        width=bands[2],
+        location=location,
+        height=height,
+        width=width,
         first_rate=_rate(x[: first_end + 1], y[: first_end + 1], level),
         second_rate=_rate(x[peak:], y[peak:], level),
         recovers_at=float(x[recovered[0]]) if len(recovered) else np.nan,
@@ -378,6 +390,7 @@ def peak_test(x: Array, logs: Sequence[Array], *, centre: str = "mean") -> PeakT
         right=int(best[5]),
         noise=noise,
         from_replicates=replicated,
+        dof=df if replicated else 0,
     )
 
 
@@ -456,7 +469,8 @@ def _compare(
             continue
         if not np.isfinite(result.theta).all():
             continue
-        predicted = law.predict({axis: x}, result.theta)
+        with np.errstate(over="ignore"):  # far from a steep peak its slopes are 0 / inf
+            predicted = law.predict({axis: x}, result.theta)
         if not (predicted > 0).all():
             continue
         theta[name] = result.theta
@@ -485,9 +499,11 @@ def _simulate(
     if "double_descent" not in theta or n < 1:
         return np.empty((0, 7))
     law, at = laws["double_descent"], theta["double_descent"]
-    misfit = np.sqrt(np.mean(np.log(y / np.maximum(law.predict({axis: x}, at), 1e-300)) ** 2))
+    with np.errstate(over="ignore"):
+        expected = law.predict({axis: x}, at)
+    misfit = np.sqrt(np.mean(np.log(y / np.maximum(expected, 1e-300)) ** 2))
     scatter = np.maximum(spread, misfit)[None] * np.random.default_rng(rng).standard_normal((n, len(x)))
-    drawn = law.predict({axis: x}, at) * np.exp(scatter)
+    drawn = expected * np.exp(scatter)
     coordinates = Coordinates(law, {})
     upper = np.array([c.upper for c in law.coefs])  # a coefficient at its bound has no working coordinate
     u = coordinates.to_working(np.clip(at, 1e-12, upper * (1 - 1e-6))[None])
@@ -500,21 +516,22 @@ def _simulate(
     return draws[np.isfinite(draws).all(-1)]
 
 
-def _peak_bands(best: Array | None, draws: Array, x: Array, level: float) -> tuple[Band, Band, Band]:
+def _peak_bands(best: Array | None, draws: Array, x: Array, level: float) -> tuple[Band, Band]:
+    """Height and width of the fitted peak, with the spread of the curves drawn from it."""
     if best is None:
         nothing = Band(np.nan, np.nan, np.nan, level)
-        return nothing, nothing, nothing
+        return nothing, nothing
     estimates = _describe(best[None], x)
     spread = _describe(draws, x) if len(draws) else tuple(np.full(1, np.nan) for _ in estimates)
     bands = []
     for one, many in zip(estimates, spread, strict=True):
         low, high = np.quantile(many, [0.5 - level / 2, 0.5 + level / 2])
         bands.append(Band(float(one[0]), float(low), float(high), level))
-    return bands[0], bands[1], bands[2]
+    return bands[0], bands[1]
 
 
-def _describe(theta: Array, x: Array) -> tuple[Array, Array, Array]:
-    """Place, height over the trend (a ratio) and full width at half excess [decades] of peaks, theta (R, 7).
+def _describe(theta: Array, x: Array) -> tuple[Array, Array]:
+    """Height over the trend (a ratio) and full width at half excess [decades] of peaks, theta (R, 7).
 
     Height is the largest over the observed axis values x (n,): between two of them a curve may rise without bound.
     """
@@ -523,13 +540,13 @@ def _describe(theta: Array, x: Array) -> tuple[Array, Array, Array]:
         v = ridge_variance((x / place) ** nu, ridge)
         height = np.nanmax(1 + tau * v / (e + a * x**-alpha), axis=-1)
         top = np.nanmax(v, axis=-1)
-        place, nu, ridge = place[:, 0], nu[:, 0], ridge[:, 0]
+        nu, ridge = nu[:, 0], ridge[:, 0]
         # V(g) = h  <=>  (1 + g + ridge)^2 (1 - 1 / (2h + 1)^2) = 4 g, a quadratic whose two roots are the flanks
         share = 1 - 1 / (top + 1) ** 2
         b = 2 * (1 + ridge) - 4 / share
         root = np.sqrt(np.maximum(b**2 - 4 * (1 + ridge) ** 2, 0))
         width = np.log10((-b + root) / np.maximum(-b - root, 1e-300)) / nu
-    return place * (1 + ridge) ** (1 / nu), height, width  # V is largest at g = 1 + ridge
+    return height, width
 
 
 # --- observed quantities ----------------------------------------------------------------------------------------------
