@@ -2,12 +2,14 @@
 
 Part 1: CSV files of 250 runs, Chinchilla, 200 resamples each; the same again with nothing and with 1 % of the files changed.
 Part 2: 10,000 groups of 30 runs in one table. --quick: a twentieth of both.
---store N: what the main process costs with N groups, the fits left out. --curves GB: one large file of training curves.
+--store N: what the main process costs with N groups, the fits left out. --curves GB: one large file of training curves, whose
+learning rate stays or, with --varying, changes in every row. --paper: what the table "On paper" of docs/refit.md starts from.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 
@@ -33,10 +35,11 @@ from scaling.fitting import fit
 from scaling.refitting import refit
 from scaling.refitting.fits import fit_chunk
 from scaling.refitting.run import CHUNK
-from scaling.refitting.store import Fitted
+from scaling.refitting.store import Fitted, Store
 from scaling.uncertainty import bootstrap
 
 ROWS, RESAMPLES, STARTS, DELTA = 250, 200, 200, 1e-3
+OBJECTIVE = "hoffmann"  # Huber with DELTA on log loss, which scipy minimises here, too
 SAMPLE_STARTS, SAMPLE_RESAMPLES, SAMPLE_FILES = 20, 10, 3  # of the scipy loop; the figures are scaled up
 
 
@@ -113,11 +116,18 @@ def files(count: int) -> None:
         with timed("the engine alone: fit in batches, bootstrap", seconds):
             for first in range(0, count, CHUNK):
                 part = pd.concat([t.assign(file=i) for i, t in enumerate(tables[first : first + CHUNK])])
-                bootstrap(fit("chinchilla", part, by="file"), RESAMPLES)
+                bootstrap(fit("chinchilla", part, OBJECTIVE, by="file"), RESAMPLES)
 
         def again(label: str, store: str, workers: int) -> None:
             with timed(label, seconds):
-                report = refit(logs, "chinchilla", store=Path(folder) / store, resamples=RESAMPLES, workers=workers)
+                report = refit(
+                    logs,
+                    "chinchilla",
+                    store=Path(folder) / store,
+                    objective=OBJECTIVE,
+                    resamples=RESAMPLES,
+                    workers=workers,
+                )
             assert (report.n_fits, report.n_failed) == (count, 0)
             print(f"|   of it: {report.n_read} files read, {report.n_computed} fits made | | |")
 
@@ -158,9 +168,9 @@ def groups(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for label in ("first refit, 1 process", "second refit, 1 process"):
             with timed(label, seconds):
-                refit(runs, "chinchilla", by="team", store=folder, workers=1)
+                refit(runs, "chinchilla", by="team", store=folder, objective=OBJECTIVE, workers=1)
         with timed("first refit, 2 processes", seconds):
-            refit(runs, "chinchilla", by="team", store=Path(folder) / "two", workers=2)
+            refit(runs, "chinchilla", by="team", store=Path(folder) / "two", objective=OBJECTIVE, workers=2)
     print(f"\npeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
@@ -208,6 +218,69 @@ def keep(count: int) -> None:
         print(f"store: {size / count / 1e3:.2f} kB a group")
 
 
+def _committed(made: list[Fitted]) -> tuple[float, float]:
+    """CPU seconds and bytes a group to commit a chunk of fits, over ten chunks."""
+    with tempfile.TemporaryDirectory() as folder, Store(folder, create=True) as opened:
+        number = opened.begin()
+        chunks = [[replace(f, key=f"{i} {f.key}") for f in made] for i in range(10)]
+        begin = time.process_time()
+        for chunk in chunks:
+            opened.commit(number, [("chinchilla", f.key, f.key) for f in chunk], chunk)
+        spent = time.process_time() - begin
+        size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file())
+        return spent / 10 / len(made), size / 10 / len(made)
+
+
+def paper() -> None:
+    """Of one chunk of 100 groups of 30 runs: CPU time of a worker, and the bytes that travel; of files: the time to read one."""
+    from pickle import dumps
+
+    from scaling.fitting.objective import get_objective
+    from scaling.refitting.fits import Group, Task, installed
+    from scaling.refitting.sources import Reading, load, look, read_files
+
+    columns = ("n_params", "n_tokens", "loss")
+    parts = [make(i, 30)[list(columns)].to_numpy("<f8").tobytes() for i in range(CHUNK)]
+    chunk = [Group(f"{i:064d}", 30, part) for i, part in enumerate(parts)]
+    objective = get_objective(inspect.signature(refit).parameters["objective"].default)
+    print(f"a chunk of {CHUNK} groups of 30 runs, Chinchilla, in a worker\n")
+    print(
+        "| resamples | CPU ms a group | kB a group there | kB a group back | main process: CPU ms a group to commit | kB a group kept |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for resamples in (0, RESAMPLES, 1000):
+        task = Task("chinchilla", columns, objective, resamples, 0, installed())
+        fit_chunk(task, chunk[:2])
+        best, made = np.inf, []
+        for _ in range(3):
+            begin = time.process_time()
+            made = fit_chunk(task, chunk)
+            best = min(best, time.process_time() - begin)
+        there, back = (len(dumps(what)) / CHUNK / 1e3 for what in ((fit_chunk, (task, chunk)), made))
+        spent, kept = _committed(made)
+        print(
+            f"| {resamples} | {best / CHUNK * 1e3:.1f} | {there:.2f} | {back:.2f} | {spent * 1e3:.2f} | {kept / 1e3:.1f} |",
+            flush=True,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.csv" for i in range(100)]
+        for i, path in enumerate(paths):
+            make(i, ROWS).to_csv(path, index=False)
+        how = Reading(columns, "loss", ())
+        seen = [look(str(p)) for p in paths]
+        read_files(seen[:2], how)
+        begin = time.process_time()
+        found = read_files(seen, how)
+        spent = time.process_time() - begin
+        shipped = [load(s) for s in seen]
+        size = sum(len(held[1]) for held in shipped if held is not None)
+        rows = sum(len(dumps(f)) for f in found)
+    print(
+        f"\na CSV file of {ROWS} runs: {spent / len(paths) * 1e3:.1f} CPU ms in a worker; {size / len(paths) / 1e3:.1f} kB there where it "
+        f"has to be sent, {rows / len(paths) / 1e3:.1f} kB of rows back"
+    )
+
+
 _CHILD = """
 import resource, sys, time
 import pandas as pd
@@ -224,16 +297,20 @@ print(f"| {sys.argv[1]} | {rows} | {time.perf_counter() - wall:.1f} | {time.proc
 """
 
 
-def curves(gigabytes: float) -> None:
-    """One CSV of training curves, reduced to the final losses, beside pandas' own chunked read that keeps nothing."""
+def curves(gigabytes: float, varying: bool) -> None:
+    """One CSV of training curves, reduced to the final losses, beside pandas' own chunked read that keeps nothing.
+
+    varying : a warm-up and a cosine, at full length, instead of one learning rate.
+    """
     block = 100  # runs
     steps = np.tile(np.arange(1, 2001), block)
     rng = np.random.default_rng(0)
+    cosine = 3e-4 * np.minimum(1, steps / 100) * (0.55 + 0.45 * np.cos(np.pi * steps / 2000))
     text = pd.DataFrame(
         {
             "run": np.repeat([f"sweep-#####-{i:03d}" for i in range(block)], 2000), "step": steps,
             "n_params": np.repeat((10 ** rng.uniform(7, 10, block)).round(), 2000), "n_tokens": steps * 524288,
-            "loss": (2 + 8 / steps**0.3 + rng.normal(0, 0.01, len(steps))).round(6), "lr": 3e-4,
+            "loss": (2 + 8 / steps**0.3 + rng.normal(0, 0.01, len(steps))).round(6), "lr": cosine if varying else 3e-4,
         }
     ).to_csv(index=False).encode()  # fmt: skip
     header, rows = text.split(b"\n", 1)
@@ -255,9 +332,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--store", type=int, metavar="GROUPS", help="measure the store alone, without fits")
     parser.add_argument("--curves", type=float, metavar="GB", help="reduce one CSV of training curves of that size")
+    parser.add_argument("--varying", action="store_true", help="with --curves: another learning rate in every row")
+    parser.add_argument("--paper", action="store_true", help="measure what the figures on paper start from")
     arguments = parser.parse_args()
+    if arguments.paper:
+        return paper()
     if arguments.curves:
-        return curves(arguments.curves)
+        return curves(arguments.curves, arguments.varying)
     if arguments.store:
         return keep(arguments.store)
     quick = arguments.quick

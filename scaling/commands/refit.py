@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -22,6 +22,7 @@ from scaling.commands.shared import (
     seed_option,
     warn,
 )
+from scaling.errors import ScalingError
 
 EXIT_CHANGED = 4  # of --changed --exit-code: something moved, fails, recovers, is new or gone
 
@@ -60,6 +61,13 @@ EXIT_CHANGED = 4  # of --changed --exit-code: something moved, fails, recovers, 
     type=click.FloatRange(0),
     help="With --changed: smaller moves do not count.",
 )
+@click.option(
+    "--bare",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="With --changed: a coefficient that had no interval has moved when it differs by more than this.",
+)
 @click.option("--disjoint", is_flag=True, help="With --changed: only intervals without a common point count as moved.")
 @click.option("--exit-code", is_flag=True, help=f"With --changed: exit with {EXIT_CHANGED} when anything changed.")
 @click.option("--export", "export_to", metavar="FILE", help="Write the fits to a .csv or .parquet, fit nothing.")
@@ -67,7 +75,7 @@ EXIT_CHANGED = 4  # of --changed --exit-code: something moved, fails, recovers, 
 def refit(
     sources: tuple[str, ...], laws: tuple[str, ...], by: tuple[str, ...], store: str | None, objective: str, resamples: int,
     workers: int | None, scheduler: str | None, verify: bool, seed: int, columns: tuple[str, ...], log: str | None,
-    show_status: bool, show_history: bool, show_changed: bool, since: int | None, relative: float, disjoint: bool,
+    show_status: bool, show_history: bool, show_changed: bool, since: int | None, relative: float, bare: float, disjoint: bool,
     exit_code: bool, export_to: str | None, as_json: bool, **reading: Any,
 ) -> int:  # fmt: skip
     """Fit laws x groups x files into a store; a second call computes only what changed. For every night."""
@@ -85,14 +93,18 @@ def refit(
     if export_to:
         check_writable(export_to, "--export")
         refitting.export(options["store"], export_to)
+        if not as_json:
+            click.echo(f"{export_to} written")
         return 0
     if show_status or show_history or show_changed:
         if show_changed:
-            table = refitting.changed(options["store"], relative, disjoint, since)
+            table = refitting.changed(options["store"], relative, disjoint, since, bare)
         else:
             table = (refitting.status if show_status else refitting.history)(options["store"])
         if as_json:
             click.echo(table.to_json(orient="records"))
+        elif show_changed:
+            click.echo("\n".join(map(_change, table.to_dict("records"))) or "nothing")
         else:
             click.echo(table.fillna("").to_string(index=False) if len(table) else "nothing")
             if show_status:
@@ -100,10 +112,17 @@ def refit(
         return EXIT_CHANGED if show_changed and exit_code and len(table) else 0
     if not options["sources"] or not options["laws"]:
         raise click.UsageError("a refit needs runs and at least one --law (or a study file that names them).")
-    with Progress("refitting") as progress:
-        report = refitting.refit(
-            **options, verify=verify, progress=None if log else progress, log=_logger(log) if log else None
-        )
+    say = _logger(log) if log else None
+    try:
+        with Progress("refitting") as progress:
+            report = refitting.refit(**options, verify=verify, progress=None if log else progress, log=say)
+    except (ScalingError, KeyboardInterrupt) as error:
+        if say is None or log != "json":
+            raise
+        # every line on standard error is JSON then, the last one too
+        stopped = isinstance(error, KeyboardInterrupt)
+        say({"event": "error", "message": "interrupted." if stopped else str(error)})
+        raise click.exceptions.Exit(130 if stopped else 2) from None
     if as_json:
         print_json(
             {
@@ -116,8 +135,23 @@ def refit(
     else:
         click.echo(f"{report.n_fits} fits, {report.n_computed} computed, {report.n_failed} failed; {options['store']}")
     if report.n_failed:
-        warn(f"fits that failed: {report.n_failed}; `scaling refit --store {options['store']} --status` names them.")
+        message = (
+            f"fits that failed: {report.n_failed}; `scaling refit --store {options['store']} --status` names them."
+        )
+        if say is not None and log == "json":
+            say({"event": "warning", "message": message})
+        else:
+            warn(message)
     return EXIT_PARTIAL if report.n_failed else 0
+
+
+def _change(row: Mapping[Any, Any]) -> str:
+    """One line of --changed: what, where, and of a coefficient both values and why it counts."""
+    where = f"{row['what']}: {row['law']} {row['group']}"
+    if isinstance(row["coef"], str):
+        values = " -> ".join("none" if v != v or v is None else f"{v:.6g}" for v in (row["before"], row["after"]))
+        where += f" {row['coef']} {values}"
+    return where + (f": {row['message']}" if isinstance(row["message"], str) and row["message"] else "")
 
 
 def _explain(store: str) -> None:

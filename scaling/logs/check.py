@@ -49,9 +49,12 @@ def _spread(values: np.ndarray) -> float:
 
 
 def _distinct(values: np.ndarray) -> int:
-    """How many different values there are, counting those within 2 % as one."""
+    """How many different values there are, counting those within 2 % of the first of them as one."""
     logs = np.sort(np.log(values[~np.isnan(values)]))
-    return int(1 + (np.diff(logs) > 0.02).sum()) if len(logs) else 0
+    count = at = 0
+    while at < len(logs):
+        count, at = count + 1, int(np.searchsorted(logs, logs[at] + 0.02, side="right"))
+    return count
 
 
 def _check_scales(N: np.ndarray, D: np.ndarray, C: np.ndarray, warn: Any) -> None:
@@ -130,7 +133,9 @@ def describe_read(runs: pd.DataFrame) -> str:
     if read is None:
         raise ValueError("these runs were not read by read_runs: attrs['read'] is absent")
     files, counts = read["files"], read["n_rows"]
-    named = ", ".join(f["name"] for f in files[:3]) + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
+    named = ", ".join(_short(f["name"], 120) for f in files[:3]) + (
+        f" and {len(files) - 3} more files" if len(files) > 3 else ""
+    )
     n_runs = read["reduced"]["runs"]
     lines = [
         f"{named}: {counts['read']} rows read, {counts['used']} used ({n_runs} run{'s' if n_runs != 1 else ''})",
@@ -211,5 +216,6 @@ def _columns_table(runs: pd.DataFrame, read: dict[str, Any]) -> list[str]:
     return ["  " + "  ".join([*(r[i].ljust(widths[i]) for i in range(3)), r[3]]).rstrip() for r in rows]
 
 
-def _short(text: str) -> str:
-    return quote(text, 40)[1:-1]
+def _short(text: str, most: int = 40) -> str:
+    """A name without its line breaks and the like, cut to a length."""
+    return quote(text, most)[1:-1]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import gzip
 import hashlib
 import io
 import json
@@ -15,21 +14,20 @@ import os
 import re
 import sys
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from scaling.errors import RunsError
+from scaling.logs.compressed import too_large, unpack
 from scaling.quantities import quote
 
 MAX_BYTES = 2_000_000_000  # of decompressed content; a few KB of gzip can otherwise fill any memory
-_CHUNK = 1 << 20
 # Older pandas reads numbers fast and off by an ulp unless asked; newer pandas is exact and refuses to be asked.
 _EXACT: dict[str, Any] = (
     {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
@@ -191,9 +189,9 @@ def parse_bytes(content: bytes, name: str, *, max_bytes: int = MAX_BYTES, format
     digest = hashlib.sha256(content).hexdigest()
     if not content:
         raise RunsError(f"{named(name)} is empty; it should hold a header line and one row per run.")
-    content = _decompress(content, name, max_bytes)
+    content = unpack(content, named(name), max_bytes)
     if content[:4] == b"PAR1":
-        return _parquet(content, name, digest)
+        return _parquet(content, name, digest, max_bytes)
     for magic, what in _REFUSED.items():
         if content.lstrip()[: len(magic)].lower() == magic.lower():
             raise RunsError(f"{named(name)} is {what}.")
@@ -299,6 +297,8 @@ def _expand(path: str) -> list[str]:
 def _read_path(path: str, max_bytes: int) -> bytes:
     try:
         with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_size > max_bytes:
+                raise too_large(named(path), max_bytes)
             return _read_stream(stream, max_bytes, path)
     except OSError as error:
         raise RunsError(f"{named(path)} cannot be read: {error.strerror or error}.") from None
@@ -312,70 +312,8 @@ def _read_stream(stream: Any, max_bytes: int, name: str) -> bytes:
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
     if len(content) > max_bytes:
-        raise _too_large(name, max_bytes)
+        raise too_large(named(name), max_bytes)
     return content
-
-
-def _too_large(name: str, max_bytes: int) -> RunsError:
-    return RunsError(
-        f"{named(name)} holds more than {max_bytes:.3g} bytes; reduce it to the last row of each run, or raise the limit with max_bytes."
-    )
-
-
-def _decompress(content: bytes, name: str, max_bytes: int) -> bytes:
-    for _ in range(3):  # a file compressed twice by mistake is read; one compressed a hundred times is not
-        if content[:2] == b"\x1f\x8b":
-            content = _bounded(gzip.GzipFile(fileobj=io.BytesIO(content)), name, "gzip", max_bytes)  # type: ignore[arg-type]
-        elif content[:4] == b"\x28\xb5\x2f\xfd":
-            content = _unzstd(content, name, max_bytes)
-        else:
-            break
-    return content
-
-
-def _bounded(stream: BinaryIO, name: str, kind: str, max_bytes: int) -> bytes:
-    parts, size = [], 0
-    try:
-        while part := stream.read(_CHUNK):
-            parts.append(part)
-            size += len(part)
-            if size > max_bytes:
-                raise _too_large(name, max_bytes)
-    except EOFError:
-        raise RunsError(
-            f"{named(name)} is a {kind} file that ends too early (a broken download or copy?); copy it again."
-        ) from None
-    except (OSError, zlib.error) as error:
-        raise RunsError(f"{named(name)} is a damaged {kind} file ({quote(error, 80)}); copy it again.") from None
-    return b"".join(parts)
-
-
-def _unzstd(content: bytes, name: str, max_bytes: int) -> bytes:
-    try:
-        import zstandard
-    except ImportError:
-        raise RunsError(
-            f"{named(name)} is compressed with zstd, which needs the package zstandard: pip install zstandard, or unpack it first."
-        ) from None
-    parts, size, rest = [], 0, content
-    try:
-        while rest:
-            frame = zstandard.ZstdDecompressor().decompressobj(write_size=_CHUNK)
-            for at in range(0, len(rest), _CHUNK):
-                parts.append(frame.decompress(rest[at : at + _CHUNK]))
-                size += len(parts[-1])
-                if size > max_bytes:
-                    raise _too_large(name, max_bytes)
-                if frame.eof:
-                    rest = frame.unused_data + rest[at + _CHUNK :]
-                    break
-            else:
-                raise RunsError(
-                    f"{named(name)} is a zstd file that ends too early (a broken download or copy?); copy it again."
-                )
-    except zstandard.ZstdError as error:
-        raise RunsError(f"{named(name)} is a damaged zstd file ({quote(error, 80)}); copy it again.") from None
-    return b"".join(parts)
 
 
 def text_of(content: bytes, name: str) -> tuple[str, list[tuple[str, str]]]:
@@ -594,7 +532,7 @@ def _decimal_comma(columns: dict[str, np.ndarray]) -> bool:
     return False
 
 
-def _parquet(content: bytes, name: str, digest: str) -> RawTable:
+def _parquet(content: bytes, name: str, digest: str, max_bytes: int) -> RawTable:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -603,9 +541,15 @@ def _parquet(content: bytes, name: str, digest: str) -> RawTable:
             f"{named(name)} is a Parquet file, which needs the package pyarrow: pip install pyarrow."
         ) from None
     try:
-        frame = pyarrow.parquet.read_table(io.BytesIO(content)).to_pandas()
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+        # equal cells take no room in the file, and eight bytes each here
+        frame = None
+        if 8 * file.metadata.num_rows * file.metadata.num_columns <= max_bytes:
+            frame = file.read().to_pandas()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise RunsError(f"{named(name)} is a damaged Parquet file ({quote(error, 80)}); copy it again.") from None
+    if frame is None:
+        raise too_large(named(name), max_bytes)
     if frame.index.name is not None or frame.index.nlevels > 1:
         frame = frame.reset_index()
     if not len(frame):

@@ -22,11 +22,14 @@ import pandas as pd
 
 from scaling.errors import RunsError
 from scaling.logs import curves, formats
+from scaling.logs.compressed import RATE, Unpacked, is_packed, pieces
 from scaling.logs.files import MISSING, RawTable, delimited, named
 from scaling.logs.scan import plain_rows
 from scaling.logs.schema import COLUMNS, match_columns
 
 LARGE = 1 << 25  # bytes: smaller files are read whole
+_HEAD = 1 << 17
+_LINE = 1 << 27  # bytes: no row of a log is longer
 _BLOCK = 1 << 21  # larger ones leave the cache of the processor: measured slower
 _PIECE = 1 << 19  # bytes of a block that are scanned at once: measured fastest, the temporaries of numpy stay small
 _THREADS = 2
@@ -40,17 +43,43 @@ def last_rows_of_file(
 ) -> RawTable | None:
     """The rows of a delimited file that its final losses depend on, in memory bounded by the block and by what is kept.
 
-    path : a plain CSV, TSV or the like with a column that orders the rows (step, n_tokens or flops).
+    path : a CSV, TSV or the like, perhaps compressed, with a column that orders the rows (step, n_tokens or flops).
     columns, target : as in read_runs. block_bytes : how much is read at once.
     Kept are, of each block, the last row of each run with a target and the row with its largest learning rate; row numbers are
     those of the file. None for a file that cannot be reduced so (another format, no order, cells with line breaks).
     Raises RunsError for a mapped column that does not exist, as match_columns does.
     """
-    with open(path, "rb") as stream:
-        layout = _layout(stream, path, columns, target)
+    with open(path, "rb") as raw:
+        layout = _layout(_unpacked(raw, path).read(_HEAD), path, columns, target)
         if layout is None:
             return None
-        return _reduce(stream, path, layout, block_bytes)
+        raw.seek(0)
+        return _reduce(raw, path, layout, block_bytes)
+
+
+def is_large(path: str) -> bool:
+    """Whether a file is to be reduced while it is read: for its size, or for what it may unpack to."""
+    size = os.path.getsize(path)
+    if size > LARGE or size < LARGE // RATE:
+        return size > LARGE
+    with open(path, "rb") as raw:
+        if not is_packed(raw.read(4)):
+            return False
+        raw.seek(0)
+        unpacked = 0
+        for piece in pieces(_unpacked(raw, path)):
+            unpacked += len(piece)
+            if unpacked > LARGE:
+                return True
+    return False
+
+
+def _unpacked(raw: BinaryIO, path: str) -> BinaryIO:
+    head = raw.read(4)
+    raw.seek(0)
+    if not is_packed(head):
+        return raw
+    return io.BufferedReader(Unpacked(raw, named(path)), _BLOCK)
 
 
 @dataclass(frozen=True)
@@ -64,9 +93,7 @@ class _Layout:
     order: str
 
 
-def _layout(stream: BinaryIO, path: str, columns: Mapping[str, str], target: str) -> _Layout | None:
-    head = stream.read(1 << 17)
-    stream.seek(0)
+def _layout(head: bytes, path: str, columns: Mapping[str, str], target: str) -> _Layout | None:
     first = head.lstrip(b"\xef\xbb\xbf")
     if b"\n" not in first or b"\0" in first or first[:1] in (b"[", b"{", b"\n", b"\r") or formats.find(head, path):
         return None
@@ -96,17 +123,26 @@ def _layout(stream: BinaryIO, path: str, columns: Mapping[str, str], target: str
     return _Layout(names, delimiter, header, needed, order)
 
 
-def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes]:
-    """Blocks of whole lines."""
+def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes | None]:
+    """Blocks of whole lines; None, as the last, where a line has no end in sight."""
     while block := stream.read(size):
-        yield block if block.endswith(b"\n") else block + (stream.readline() or b"\n")
+        if not block.endswith(b"\n"):
+            rest = stream.readline(_LINE)
+            if len(rest) == _LINE and not rest.endswith(b"\n"):
+                yield None
+                return
+            block += rest
+        yield block if block.endswith(b"\n") else block + b"\n"
 
 
-def _in_order(blocks: Iterator[bytes], work: Callable[[bytes], Any]) -> Iterator[tuple[bytes, Any]]:
-    """(block, work(block)) in order, a few blocks ahead in threads: the parser does not hold the interpreter."""
+def _in_order(blocks: Iterator[bytes | None], work: Callable[[bytes], Any]) -> Iterator[tuple[bytes, Any]]:
+    """(block, work(block)) in order, (b"", None) for a block that is None, a few blocks ahead in threads: the parser does not hold the interpreter."""
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[tuple[bytes, Future[Any]]] = deque()
         for block in blocks:
+            if block is None:
+                yield b"", None
+                return
             ahead.append((block, pool.submit(work, block)))
             if len(ahead) > _THREADS:
                 first, future = ahead.popleft()
@@ -115,14 +151,17 @@ def _in_order(blocks: Iterator[bytes], work: Callable[[bytes], Any]) -> Iterator
             yield first, future.result()
 
 
-def _reduce(stream: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> RawTable | None:
+def _reduce(raw: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> RawTable | None:
     digest, size = hashlib.sha256(), 0
     kept: list[bytes] = []
     lines: list[np.ndarray] = []
+    stream = _unpacked(raw, path)
+    packed = stream is not raw
     digest.update(stream.readline())
     line, n_rows = 2, 0
     for block, found in _in_order(_blocks(stream, block_bytes), lambda body: _rows_to_keep(body, layout)):
-        digest.update(block)
+        if not packed:
+            digest.update(block)
         if found is None:
             return None
         n_rows += found.used
@@ -137,6 +176,11 @@ def _reduce(stream: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> R
     table = delimited(layout.header + b"".join(kept), path)
     if len(table.rows) != len(kept):
         return None
+    if packed:  # the file's own bytes, as of any other
+        raw.seek(0)
+        digest = hashlib.sha256()
+        for piece in pieces(raw):
+            digest.update(piece)
     gigabytes = os.path.getsize(path) / 1e9
     note = (
         "read_in_parts",

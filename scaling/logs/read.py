@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,9 +59,12 @@ class _Account:
             self.unsaid[code] = self.unsaid.get(code, 0) + 1
 
     def all_notes(self) -> list[dict[str, str]]:
-        return self.notes + [
-            {"code": code, "message": f"{count} more such notes were left out."} for code, count in self.unsaid.items()
-        ]
+        notes = list(self.notes)
+        for code, count in self.unsaid.items():
+            last = max(i for i, n in enumerate(notes) if n["code"] == code)
+            said = f"{count:,} more note{'s' if count > 1 else ''} of this kind left out."
+            notes.insert(last + 1, {"code": code, "message": said})
+        return notes
 
     def drop(self, code: str, reason: str, count: int, examples: Sequence[str], *, warn: bool = False) -> None:
         for entry in self.dropped:
@@ -109,8 +111,8 @@ def read_runs(
     flops_accounting : how FLOPs follow from N and D: '6ND', or an object with flops(n, d), tokens(n, c) and params(d, c).
         It fills in whichever of the three is absent, and is held against the FLOPs of the file where all are present.
     drop_bad : False raises RunsError for rows that would be dropped.
-    max_bytes : refuse files that hold more than this, decompressed. Larger plain CSV files of curves are read all the same
-        when only their final rows are wanted (final=True and no `where`): reduced while they are read.
+    max_bytes : refuse files that hold more than this, decompressed. Larger CSV files of curves are read all the same, gzip or
+        zstd too, when only their final rows are wanted (final=True and no `where`): reduced while they are read.
     format : what the files are (a name in scaling.logs.formats.FORMATS, or 'table'); None: told by their content.
     bytes_per_token : of the held-out text under the tokenizer; converts losses per byte to nats per token.
     unfinished : whether to keep runs that stopped before the planned end of their schedule, where the log states it
@@ -264,7 +266,7 @@ def _reduced(path: str, columns: Mapping[str, str], target: str) -> RawTable | N
     from scaling.logs import large
 
     try:
-        if os.path.getsize(path) <= large.LARGE:
+        if not large.is_large(path):
             return None
         return large.last_rows_of_file(path, columns, target)
     except OSError:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COLUMNS = ("law", "group", "status", "message", "n_runs", "key", "coef", "estimate", "low", "high")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _BLOCK = 50_000  # rows written at once
+BARE = 0.05  # of a coefficient: what counts as a move where there is no interval
+Coefficient = tuple[float | None, float | None, float | None]  # estimate, low, high
 
 
 def _rows_of(store: Store, number: int) -> Iterator[tuple[Any, ...]]:
@@ -94,18 +96,28 @@ class Fit:
     key: str
     status: str
     message: str
-    coefs: dict[str, tuple[float | None, float | None, float | None]]
+    coefs: dict[str, Coefficient]
 
     @property
     def works(self) -> bool:
         return self.status not in FAILED
 
 
-def changed(store: str | Path, relative: float = 0.0, disjoint: bool = False, since: int | None = None) -> pd.DataFrame:
+def changed(
+    store: str | Path,
+    relative: float = 0.0,
+    disjoint: bool = False,
+    since: int | None = None,
+    bare: float = BARE,
+) -> pd.DataFrame:
     """What differs between the latest finished refit and the one before: law, group, what, coef, before, after, message.
 
     what : "moved" (the new estimate lies outside the old interval and differs by more than `relative`; with `disjoint`
-    the intervals have no point in common), "fails" (also a new file or group that fails), "recovers", "new", "gone".
+        the intervals have no point in common), "loses interval" and "gains interval" (of one coefficient), "loses value" and
+        "gains value" (a coefficient that only one of the two fits has), "fails" (also a new file or group that fails),
+        "recovers", "new", "gone". message : which of these it was, in words.
+    bare : a coefficient without an old interval has moved when it differs by more than this, relative to its old value
+        (and by more than `relative`).
     since : number of the refit to compare with.
     """
     import pandas as pd
@@ -123,7 +135,7 @@ def changed(store: str | Path, relative: float = 0.0, disjoint: bool = False, si
     rows: list[dict[str, Any]] = []
     for slot in sorted({*before, *after}):
         head = dict(zip(("law", "group"), slot, strict=True))
-        for row in _differences(before.get(slot), after.get(slot), relative, disjoint):
+        for row in _differences(before.get(slot), after.get(slot), relative, disjoint, bare):
             rows.append({**head, **row})
     return pd.DataFrame(rows, columns=["law", "group", "what", "coef", "before", "after", "message"])
 
@@ -138,26 +150,56 @@ def _fits_where(store: Store, condition: str, a: int, b: int) -> dict[tuple[str,
     return out
 
 
-def _differences(old: Fit | None, new: Fit | None, relative: float, disjoint: bool) -> Iterator[dict[str, Any]]:
+def _differences(
+    old: Fit | None, new: Fit | None, relative: float, disjoint: bool, bare: float
+) -> Iterator[dict[str, Any]]:
     if new is None:
-        yield {"what": "gone"}
+        yield {"what": "gone", "message": "no file or group of the last refit has this name."}
     elif not new.works:
         if old is None or old.works or old.message != new.message:
             yield {"what": "fails", "message": new.message}
     elif old is None:
-        yield {"what": "new"}
+        yield {"what": "new", "message": "the earlier refit had no such file or group."}
     elif not old.works:
-        yield {"what": "recovers"}
+        yield {"what": "recovers", "message": f"it failed before: {old.message or old.status}"}
     elif old.key != new.key:
-        for name, (was, low, high) in old.coefs.items():
-            now, new_low, new_high = new.coefs.get(name, (None, None, None))
-            if was is None or now is None or low is None or high is None:
-                continue
-            apart = not low <= now <= high
-            if disjoint:
-                apart = new_low is not None and new_high is not None and (new_low > high or new_high < low)
-            if apart and abs(now - was) > relative * abs(was):
-                yield {"what": "moved", "coef": name, "before": was, "after": now}
+        for name in dict.fromkeys((*old.coefs, *new.coefs)):
+            none = (None, None, None)
+            for what, message in _moves(old.coefs.get(name, none), new.coefs.get(name, none), relative, disjoint, bare):
+                before, after = (fit.coefs.get(name, none)[0] for fit in (old, new))
+                yield {"what": what, "coef": name, "before": before, "after": after, "message": message}
+
+
+def _moves(
+    old: Coefficient, new: Coefficient, relative: float, disjoint: bool, bare: float
+) -> Iterator[tuple[str, str]]:
+    """(what, message) of one coefficient of two fits that both work."""
+    was, low, high = old
+    now, new_low, new_high = new
+    if was is None or now is None:
+        if was is not None or now is not None:
+            yield ("loses value", "it has none now.") if now is None else ("gains value", "it had none before.")
+        return
+    had, has = low is not None and high is not None, new_low is not None and new_high is not None
+    if had and not has:
+        yield "loses interval", f"it was {low:.6g} to {high:.6g}; the new estimate has none."
+    if has and not had:
+        yield "gains interval", f"it is {new_low:.6g} to {new_high:.6g}; the old estimate had none."
+    change = abs(now - was)
+    if change <= relative * abs(was):
+        return
+    by = f"by {change / abs(was):.2%}" if was else f"by {change:.4g}"
+    if low is None or high is None:
+        if change > bare * abs(was):
+            yield "moved", f"{by}, more than {bare:.2%}; there was no interval to hold it against."
+    elif disjoint and new_low is not None and new_high is not None:
+        if new_low > high or new_high < low:
+            yield (
+                "moved",
+                f"{by}; the intervals {low:.6g} to {high:.6g} and {new_low:.6g} to {new_high:.6g} are disjoint.",
+            )
+    elif not low <= now <= high:
+        yield "moved", f"{by}, out of the old interval {low:.6g} to {high:.6g}."
 
 
 def safe_cell(value: Any) -> Any:

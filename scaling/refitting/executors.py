@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -39,6 +40,7 @@ class Workers:
         self._count = workers or os.cpu_count() or 1
         self._environment: dict[str, str | None] = {}
         self.restarts = 0
+        self._started: Any = None  # shared memory: 1 once a process of our own has started
         self._pool: Executor | None = executor
         if scheduler is not None:
             self._pool, self._count = self._connect(scheduler)
@@ -89,7 +91,9 @@ class Workers:
                 self._environment.setdefault(name, os.environ.get(name))
                 os.environ[name] = "1"
             # not forked: threads of the caller would be forked with it
-            self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._started = context.RawValue("b", 0)
+            self._pool = ProcessPoolExecutor(self._count, context, _mark, (self._started,))
         return self._pool
 
     def run(self, jobs: Iterator[tuple[Any, Job]]) -> Iterator[tuple[Any, Any]]:
@@ -135,11 +139,13 @@ class Workers:
                 yield item[0], result
 
     def _replaced(self, error: BaseException) -> Executor:
+        """Another pool for one whose process died. Raises RunsError at once where none of its processes could start."""
+        if self._started is not None and not self._started.value:
+            raise RunsError(f"worker processes cannot start: {_why_none_starts()} {_SAFE.capitalize()}") from None
         self.restarts += 1
         if not self._own or self.restarts > RESTARTS:
             raise RunsError(
-                "worker processes died (for want of memory? or started by a script without `if __name__ == '__main__':`?): "
-                + _SAFE
+                f"worker processes died {self.restarts} times (for want of memory? then fewer --workers need less): {_SAFE}"
             ) from error
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -147,3 +153,34 @@ class Workers:
         pool = self._start()
         assert pool is not None
         return pool
+
+
+def _mark(started: Any) -> None:
+    """The first thing that a new process does."""
+    started.value = 1
+
+
+def _why_none_starts() -> str:
+    """The likely cause, and the way out: a new process imports the program that started it."""
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    alone = "or pass workers=1, which works in this process alone."
+    streamlit = sys.modules.get("streamlit.runtime")
+    if streamlit is not None and streamlit.exists():
+        return f"each one imports the page of the web app that called refit. Run `scaling refit` in a shell, {alone}"
+    if program is not None and not os.path.isfile(program):
+        return f"each one imports the program that called refit, and {program!r} is no file. Save it as one, {alone}"
+    if program is not None:
+        return (
+            f"each one imports {os.path.basename(program)!r} first, which calls refit itself or fails (its error stands above). "
+            f"Put the call below `if __name__ == '__main__':`, {alone}"
+        )
+    return f"the system may refuse new processes. Ask for fewer --workers, {alone}"
+
+
+def refuse_in_a_starting_worker() -> None:
+    """Raise RunsError in a process that is being started and imports the program that called refit: it would start others."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RunsError(
+            "a worker process imports the program that called refit, which calls refit again: put the call below "
+            "`if __name__ == '__main__':`."
+        )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.errors import RunsError
 from scaling.refitting.changes import table_of
-from scaling.refitting.executors import Job, Workers
+from scaling.refitting.executors import Job, Workers, refuse_in_a_starting_worker
 from scaling.refitting.fits import Group, Task, digest, fit_chunk, installed
 from scaling.refitting.sources import (
     MAX_BYTES,
@@ -68,7 +68,7 @@ def refit(
     *,
     store: str | Path,
     by: str | Sequence[str] = (),
-    objective: Objective | str = "hoffmann",
+    objective: Objective | str = "robust",
     resamples: int = 0,
     workers: int | None = None,
     executor: Executor | None = None,
@@ -98,6 +98,7 @@ def refit(
     from scaling.laws import get
     from scaling.laws.law import Law
 
+    refuse_in_a_starting_worker()
     chosen = [law if isinstance(law, Law) else get(law) for law in ([laws] if isinstance(laws, str | Law) else laws)]
     columns = (by,) if isinstance(by, str) else tuple(by)
     options, beside = _options(reading)

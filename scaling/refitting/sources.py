@@ -260,7 +260,8 @@ def _bytes_of(path: str) -> bytes:
 
 
 def _read_one(source: Source, reading: Reading) -> FileRead:
-    from scaling.logs.large import LARGE
+    from scaling.logs.compressed import too_large
+    from scaling.logs.large import is_large
 
     path, content = source.path, source.content
     try:
@@ -271,9 +272,11 @@ def _read_one(source: Source, reading: Reading) -> FileRead:
                 return FileRead(path, elsewhere=True)
             if (before.size, before.modified) != (source.size, source.modified):
                 return FileRead(path, elsewhere=True)
-            if "://" not in path and (os.path.isdir(path) or before.size > LARGE):
+            if "://" not in path and (os.path.isdir(path) or is_large(path)):
                 found = _table(path, reading, glob.escape(path) if os.path.isfile(path) else path)
                 return FileRead(path, elsewhere=True) if look(path).identity != before.identity else found
+            if before.size > reading.max_bytes:
+                raise too_large(repr(name_of(path)), reading.max_bytes)
             content = _bytes_of(path)
             # no half of an old file and half of a new one
             if len(content) != before.size or look(path).identity != before.identity:

@@ -7,6 +7,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,6 +87,30 @@ def test_no_more_than_the_limit_is_unpacked(tmp_path):
         read_runs(path, max_bytes=1_000_000)
     with pytest.raises(RunsError, match="holds more than 100 bytes"):
         read_runs(path, max_bytes=100)
+
+
+def test_many_sizes_close_together_are_many(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = np.sort(10 ** rng.uniform(7, 10, 2000))
+    assert np.diff(np.log(sizes)).max() < 0.05  # each is near the next one
+    rows = [{"n_params": n, "n_tokens": t, "loss": 2 + 400 / n**0.3} for n, t in zip(sizes, sizes[::-1], strict=True)]
+    path = tmp_path / "a.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert not {w["code"] for w in check_runs(read_runs(path))} & {"few_sizes", "few_token_counts"}
+    pd.DataFrame(rows).assign(n_params=[1e8, 1.015e8, 5e8, 5.05e8] * 500).to_csv(path, index=False)
+    (few,) = (w for w in check_runs(read_runs(path)) if w["code"] == "few_sizes")
+    assert "n_params takes only 2 values" in few["message"]
+
+
+def test_names_of_files_are_one_line_and_many_notes_of_one_kind_stand_together(tmp_path):
+    for i in range(9):
+        (tmp_path / f"a\n{i}.csv").write_text("step,n_params,n_tokens,loss\n1,1e8,1e9,3\n2,1e8,2e9,2.5\n")
+    runs = read_runs(sorted(tmp_path.iterdir()))
+    assert describe_read(runs).splitlines()[0].count(".csv") == 3
+    codes = [n["code"] for n in runs.attrs["read"]["notes"]]
+    first = codes.index("one_run_per_file")
+    assert codes[first : first + 6] == ["one_run_per_file"] * 6 and "one_run_per_file" not in codes[first + 6 :]
+    assert runs.attrs["read"]["notes"][first + 5]["message"] == "4 more notes of this kind left out."
 
 
 @pytest.mark.parametrize("damage", ["cut", "bits"])

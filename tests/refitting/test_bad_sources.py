@@ -243,3 +243,19 @@ def test_an_mlflow_store_is_read_as_one(reference: Callable[[str], Path], tmp_pa
         assert report.n_files == 1
         assert report.coefs["status"].tolist()[0] in ("too_few_runs",)
         assert report.n_computed == again
+
+
+def test_an_object_that_is_too_large_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/big/a.csv", b"n_params,n_tokens,loss\n" + b"1e8,1e9,3\n" * 1000)
+    fetched: list[str] = []
+    whole = sources._bytes_of
+    monkeypatch.setattr(sources, "_bytes_of", lambda path: fetched.append(path) or whole(path))
+    try:
+        for most, count, said in ((9_000, 0, "'memory://big/a.csv' holds more than 9e+03 bytes"), (20_000, 1, "")):
+            how = Reading(READING.needed, "loss", (), max_bytes=most)
+            _, found = read_here("memory://big/a.csv", how)
+            assert (len(fetched), found.error[: len(said)]) == (count, said)
+    finally:
+        memory.rm("/big", recursive=True)

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from scaling.cli import main
 from scaling.errors import RunsError
 from scaling.refitting import read_study
+from scaling.refitting.store import Store
 
 
 def call(*arguments: Any) -> Result:
@@ -70,6 +71,36 @@ def test_a_study_runs_each_night_and_says_what_changed(study: Path, tmp_path: Pa
     out = tmp_path / "out.csv"
     assert call("refit", study, "--export", out).exit_code == 0
     assert set(pd.read_csv(out)["coef"].dropna()) == {"E", "A", "B", "alpha", "beta"}
+
+
+def test_with_json_every_line_on_standard_error_is_json(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "logs" / "bad.csv").write_text("x,y\n1,2\n")
+    part = call("refit", study, "--log", "json")
+    events = [json.loads(line) for line in part.stderr.splitlines()]
+    assert part.exit_code == 3 and [e["event"] for e in events[-2:]] == ["end", "warning"]
+    with Store(tmp_path / "fits") as opened, opened.writing():
+        refused = call("refit", study, "--log", "json")
+        plain = call("refit", study, "--log", "text")
+    (event,) = [json.loads(line) for line in refused.stderr.splitlines()]
+    assert refused.exit_code == 2 and event["event"] == "error"
+    assert event["message"].startswith("another refit is writing to ")
+    assert plain.exit_code == 2 and plain.stderr.startswith("scaling: error: another refit is writing to ")
+
+
+def test_changes_are_lines_that_say_what_and_why(study: Path, tmp_path: Path) -> None:
+    assert call("refit", study).exit_code == 0
+    write(tmp_path / "logs" / "1.csv", 1, floor=2.5)
+    write(tmp_path / "logs" / "9.csv", 9)
+    (tmp_path / "logs" / "0.csv").write_text("size,D,eval/ce\n1,2,3\n")
+    assert call("refit", study).exit_code == 3
+    said = call("refit", study, "--changed").stdout.splitlines()
+    assert sum(line.startswith("new: chinchilla ") for line in said) == 1
+    assert any(line.startswith("fails: chinchilla ") and "too few" in line for line in said)
+    moved = next(line for line in said if line.startswith("moved: ") and " E " in line)
+    assert " -> " in moved and "out of the old interval" in moved
+    assert call("refit", study, "--export", tmp_path / "a.csv").stdout == f"{tmp_path / 'a.csv'} written\n"
+    quiet = call("refit", study, "--export", tmp_path / "a.csv", "--json")
+    assert (quiet.exit_code, quiet.stdout) == (0, "")
 
 
 def test_the_command_line_goes_before_the_study(study: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from scaling.errors import RunsError
 from scaling.refitting import changed, drift, export, history, refit, run, sources
-from scaling.refitting.store import Store
+from scaling.refitting.store import Fitted, Store
 
 
 def table(seed: int, floor: float = 1.7, size: int = 30) -> pd.DataFrame:
@@ -125,6 +125,54 @@ def test_what_moves_fails_recovers_and_the_thresholds(logs: Path, tmp_path: Path
     mine = floors[floors["group"].str.contains("/1.csv", regex=False)]
     assert mine["first"].tolist() == [1, 2, 3, 5]  # the failing fit of the fourth has no coefficients
     assert mine["estimate"].iloc[1] == mine["estimate"].iloc[3]  # the same content: the same fit
+
+
+Interval = tuple[float | None, float | None, float | None]
+
+
+def _after(tmp_path: Path, old: Interval | None, new: Interval | None, **how: Any) -> list[tuple[str, str]]:
+    """(what, message) of two refits of one group whose coefficient E is as given; None: the fit lacks it."""
+    with Store(tmp_path / "s", create=True) as opened:
+        for number, value in ((1, old), (2, new)):
+            opened.begin()
+            coefs = (("A", 1.0, 0.9, 1.1), *((("E", *value),) if value is not None else ()))
+            made = Fitted(f"key {number}", "chinchilla", "converged", "", 30, {}, coefs)
+            opened.commit(number, [("chinchilla", "{}", made.key)], [made])
+            opened.finish(number, 1, ["any"])
+    found = changed(tmp_path / "s", **how)
+    assert set(found["coef"]) <= {"E"}
+    return list(zip(found["what"], found["message"], strict=True))
+
+
+def test_a_coefficient_without_an_interval_is_not_skipped(tmp_path: Path) -> None:
+    within, wide = (2.0, 1.9, 2.1), (2.04, 1.0, 3.0)
+    cases: list[tuple[Interval | None, Interval | None, dict[str, Any], list[str]]] = [
+        (within, wide, {}, []),
+        (within, (2.04, None, None), {}, ["loses interval"]),
+        (within, (2.3, None, None), {}, ["loses interval", "moved"]),
+        (within, (2.3, None, None), {"disjoint": True}, ["loses interval", "moved"]),  # a point, which is not in it
+        (within, (2.3, None, None), {"relative": 0.2}, ["loses interval"]),
+        ((2.0, None, None), (2.04, 1.9, 2.1), {}, ["gains interval"]),
+        ((2.0, None, None), (2.3, 2.2, 2.4), {}, ["gains interval", "moved"]),
+        ((2.0, None, None), (2.09, None, None), {}, []),  # 4.5 %
+        ((2.0, None, None), (2.11, None, None), {}, ["moved"]),  # 5.5 %
+        ((2.0, None, None), (2.11, None, None), {"bare": 0.06}, []),
+        ((2.0, None, None), (2.02, None, None), {"bare": 0.0}, ["moved"]),
+        ((2.0, None, None), (2.11, None, None), {"relative": 0.2}, []),
+        ((2.0, None, None), (2.0, None, None), {"bare": 0.0}, []),
+        ((0.0, None, None), (0.1, None, None), {}, ["moved"]),
+        ((2.0, 1.9, None), (2.3, 1.9, None), {}, ["moved"]),  # half an interval is none
+        (within, None, {}, ["loses value"]),
+        (None, within, {}, ["gains value"]),
+    ]
+    for i, (old, new, how, expected) in enumerate(cases):
+        found = _after(tmp_path / str(i), old, new, **how)
+        assert [what for what, _ in found] == expected, (old, new, how)
+    words = dict(_after(tmp_path / "words", within, (2.3, None, None)))
+    assert words["loses interval"] == "it was 1.9 to 2.1; the new estimate has none."
+    assert words["moved"] == "by 15.00%, out of the old interval 1.9 to 2.1."
+    ((_, bare),) = _after(tmp_path / "bare", (2.0, None, None), (2.3, None, None))
+    assert bare == "by 15.00%, more than 5.00%; there was no interval to hold it against."
 
 
 def test_a_store_within_the_sources_and_its_sidecar_are_no_sources(logs: Path, tmp_path: Path) -> None:
