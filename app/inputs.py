@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import altair as alt
 import pandas as pd
 import streamlit as st
+from link import PageEnd
 from streamlit.errors import StreamlitAPIException
 
 import scaling
@@ -31,10 +32,6 @@ DATA = _HERE.parent / "_data" if (_HERE.parent / "_data").is_dir() else _HERE.pa
 def escape(text: object) -> str:
     """Text from a file as it may stand in Markdown: shown as written, never as a link, an image or a formula."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", str(text).replace("\n", " "))
-
-
-class PageEnd(Exception):
-    """The page says why and shows no more; what surrounds it, such as the note about the link, still does its work."""
 
 
 def stop() -> NoReturn:

@@ -1,4 +1,7 @@
-"""The address of a page: values in it that no input takes are named, and runs left out stand in it."""
+"""The address of a page: values in it that no input takes are named, and runs left out stand in it.
+
+Tables and charts are loaded by the page itself, after its title is shown, and not by this file.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import inputs
 import streamlit as st
 
 WITHOUT = "without"  # a run left out; repeated for several
@@ -20,6 +22,10 @@ UNFORESEEN = (
 )
 
 
+class PageEnd(Exception):
+    """A page has said all that it can, and ends here."""
+
+
 @contextmanager
 def followed(title: str) -> Iterator[None]:
     """Runs a page: takes the runs to leave out from the address first, says afterwards which values were not taken."""
@@ -31,13 +37,17 @@ def followed(title: str) -> Iterator[None]:
         st.session_state["excluded"] = set(asked[WITHOUT])
     try:
         yield
-    except inputs.PageEnd:
+    except PageEnd:
         pass
     except Exception as error:  # of anything else the visitor sees one sentence, and the server keeps the whole story
+        import inputs
+
         LOG.exception("page %s failed", title)
         st.error(inputs.escape(UNFORESEEN.format(kind=type(error).__name__)))
     _keep_excluded()
     if refused := [(key, value) for key, values in asked.items() for value in values if not _taken(key, value)]:
+        import inputs
+
         named = ", ".join(f"{key}={value[:60]}" for key, value in refused)
         place.info(inputs.escape(f"Left out of the link, because no input here takes it: {named}."))
 
@@ -60,6 +70,8 @@ def _same(held: object, text: str) -> bool:
 
 
 def _keep_excluded() -> None:
+    import inputs
+
     names = sorted(inputs.excluded())[:MOST_NAMED]
     if names != st.query_params.get_all(WITHOUT):
         if names:

@@ -1,17 +1,20 @@
 """What the app does, the sample already fitted, and the way to each page."""
 
-import cache
-import inputs
 import streamlit as st
-
-import scaling
-from scaling import charts
-from scaling.planning import plan
 
 st.title("Scaling laws from your training runs")
 st.write(
     "Fit a law to logged runs, see how sure each number is, and turn it into a plan: which model size and how many tokens for this compute, money or time."
 )
+
+# loaded after the first words are shown: two seconds on a small machine
+import cache  # noqa: E402
+import inputs  # noqa: E402
+
+import scaling  # noqa: E402
+from scaling import charts  # noqa: E402
+from scaling.planning import plan  # noqa: E402
+
 inputs.upload("runs", "ladder/runs.csv")
 names = inputs.escape(", ".join(name for name, _ in inputs.files_in_use("runs", "ladder/runs.csv")))
 try:

@@ -21,20 +21,9 @@ def app(port: int, browser: bool) -> None:
     script = next((p for p in (here / "_app" / "main.py", here.parent / "app" / "main.py") if p.is_file()), None)
     if script is None:
         raise click.UsageError("the app is not part of this installation: install the wheel, or work in a checkout.")
-    from threading import Thread
-
     from streamlit.web import cli
 
-    Thread(target=_load, daemon=True).start()
     options = [f"--server.port={port}", f"--server.headless={'false' if browser else 'true'}"]
     options += ["--server.address=127.0.0.1", "--browser.gatherUsageStats=false"]
     sys.argv = ["streamlit", "run", str(script), *options]
     sys.exit(cli.main())
-
-
-def _load() -> None:
-    """What the first page needs, loaded while the browser opens."""
-    import altair  # noqa: F401
-    import pandas  # noqa: F401
-
-    from scaling import charts, planning  # noqa: F401
