@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "scaling.fit/1"
+SUP_DRAWS = 10_000  # of a simultaneous band: its width is known to half a percent
 #: fields with one entry per row of the batch
 PER_ROW = (
     "theta", "objective_value", "status", "message", "gradient", "iterations", "starts_agreeing", "condition", "covariance",
@@ -289,7 +290,8 @@ class FitResult:
         """Predicted target at inputs x.
 
         Without level: an array (..., n). With level: a table predicted, low, high; kind "confidence" bounds the law's
-        value there, "prediction" the result of one new run (adds the residual scatter). Bands come from the resamples
+        value at each x, "simultaneous" its values at all of them at once (the curve leaves the band anywhere in 1 - level of
+        sweeps), "prediction" the result of one new run (adds the residual scatter). Bands come from the resamples
         for a bootstrap, else from the delta method on the sandwich covariance. One fit only (take a group first).
         """
         missing = [c for c in self.law.inputs if c not in x]
@@ -302,8 +304,11 @@ class FitResult:
         if level is None:
             return self.law.predict(inputs, point.theta)
         _check_level(level)
-        if kind not in ("confidence", "prediction"):
-            raise FitError(f"kind={kind!r}: choose 'confidence' (the law's value) or 'prediction' (one new run).")
+        if kind not in ("confidence", "simultaneous", "prediction"):
+            raise FitError(
+                f"kind={kind!r}: choose 'confidence' (the law's value at each point), 'simultaneous' (at all points at once) "
+                "or 'prediction' (one new run)."
+            )
         if point.shape:
             raise FitError("bands are for one fit: take a group first, result.group(i).")
         import pandas as pd
@@ -314,6 +319,9 @@ class FitResult:
         noise = point.noise if kind == "prediction" else 0.0
         if self.of is not None:
             draws = self.law.predict(inputs, self.theta[self.converged])
+            if kind == "simultaneous":
+                moved = np.log(draws / estimate) if log else draws - estimate
+                return _band(estimate, _sup_width(moved, np.sqrt(np.square(moved).mean(0)), level), log)
             if noise:
                 rng = np.random.default_rng(0)
                 scatter = noise * rng.choice(point.standardised_residuals, size=draws.shape)
@@ -327,11 +335,17 @@ class FitResult:
             gradient = jacobian[0][:, coordinates.free] * slope[0]
             if log:
                 gradient = gradient / value[0][:, None]
-            variance = np.einsum("np,pq,nq->n", gradient, self.covariance, gradient) + noise**2
-            half = stdtrit(max(int(self.n_runs) - u.shape[-1], 1), 0.5 + level / 2) * np.sqrt(variance)
-            low, high = (
-                (estimate * np.exp(-half), estimate * np.exp(half)) if log else (estimate - half, estimate + half)
-            )
+            error = np.sqrt(np.einsum("np,pq,nq->n", gradient, self.covariance, gradient) + noise**2)
+            dof = max(int(self.n_runs) - u.shape[-1], 1)
+            if kind == "simultaneous":
+                rng = np.random.default_rng(0)
+                heavy = np.sqrt(dof / rng.chisquare(dof, SUP_DRAWS))
+                values, vectors = np.linalg.eigh(np.nan_to_num(self.covariance))
+                normal = rng.standard_normal((SUP_DRAWS, len(values))) * np.sqrt(np.maximum(values, 0.0))
+                half = _sup_width(heavy[:, None] * normal @ (gradient @ vectors).T, error, level)
+            else:
+                half = stdtrit(dof, 0.5 + level / 2) * error
+            return _band(estimate, half, log)
         return pd.DataFrame({"predicted": estimate, "low": low, "high": high})
 
     @cached_property
@@ -580,6 +594,19 @@ def _check_level(level: float) -> None:
 def _number(value: Any) -> float | None:
     value = float(value)
     return value if np.isfinite(value) else None
+
+
+def _sup_width(moved: Array, error: Array, level: float) -> Array:
+    """Half widths (n,) in proportion to error (n,) that enclose a share `level` of the curves moved (R, n) everywhere (sup-t)."""
+    furthest = np.max(np.abs(moved) / np.maximum(error, 1e-300), axis=-1)
+    return error * float(np.quantile(furthest, level))
+
+
+def _band(estimate: Array, half: Array, log: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    low, high = (estimate * np.exp(-half), estimate * np.exp(half)) if log else (estimate - half, estimate + half)
+    return pd.DataFrame({"predicted": estimate, "low": low, "high": high})
 
 
 def _plain(value: Any) -> Any:
