@@ -121,12 +121,12 @@ def show_chart(
     if table is not None:
         row.download_button(
             "CSV", lambda: table.map(safe_cell).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_csv", type="tertiary", icon=ICON,
-            help="What this chart draws, as a table.",
+            on_click="ignore", help="What this chart draws, as a table.",
         )  # fmt: skip
     for kind, mime, words in CHART_FILES:
         row.download_button(
             kind.upper(), lambda kind=kind: encoded(whole, kind), f"{key}.{kind}", mime, key=f"{key}_{kind}", type="tertiary", icon=ICON,
-            help=words,
+            on_click="ignore", help=words,
         )  # fmt: skip
     return event
 
@@ -145,12 +145,12 @@ def downloads(key: str, table: pd.DataFrame | None = None, document: Any = None)
     if table is not None:
         row.download_button(
             "CSV", lambda: table.map(safe_cell).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}_table_csv",
-            help="The table, one row a line.",
+            on_click="ignore", help="The table, one row a line.",
         )  # fmt: skip
     if document is not None:
         row.download_button(
             "JSON", json.dumps(document, allow_nan=False), f"{key}.json", "application/json", key=f"{key}_json",
-            help="Every number with its interval, as the command prints it with --json.",
+            on_click="ignore", help="Every number with its interval, as the command prints it with --json.",
         )  # fmt: skip
 
 

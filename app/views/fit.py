@@ -94,6 +94,7 @@ st.download_button(
     "report.html",
     "text/html",
     key="report",
+    on_click="ignore",
     help="Fits, charts and what was read, in one file that opens offline.",
 )
 

@@ -184,5 +184,5 @@ inputs.downloads("plan", beside, made.to_dict() if spread is None else spread.to
 if name == inputs.OWN:
     st.download_button(
         "Report (HTML)", lambda: report([law], plans=[made]), "plan.html", "text/html", key="plan_report",
-        help="The fit, its chart and this plan, in one file that opens offline.",
+        on_click="ignore", help="The fit, its chart and this plan, in one file that opens offline.",
     )  # fmt: skip
