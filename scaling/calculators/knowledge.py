@@ -22,8 +22,9 @@ def bits_per_param(exposures: float = 1000.0, bits_stored: float = 16.0) -> floa
     """
     if exposures < 100 or bits_stored < 4:
         raise PlanError("capacity was measured from 100 exposures of a fact and 4 bits per weight upward, not below.")
-    held = float(np.interp(np.log(exposures), np.log([100.0, 1000.0]), [1.0, 2.0]))
-    return held * float(np.interp(bits_stored, sorted(KEPT_AT_BITS), [KEPT_AT_BITS[b] for b in sorted(KEPT_AT_BITS)]))
+    times, held = zip(*sorted(BITS_AT_EXPOSURES.items()), strict=True)
+    bits, kept = zip(*sorted(KEPT_AT_BITS.items()), strict=True)
+    return float(np.interp(np.log(exposures), np.log(times), held) * np.interp(bits_stored, bits, kept))
 
 
 def capacity_bits(n_params: Any, *, exposures: float = 1000.0, bits_stored: float = 16.0) -> Array:

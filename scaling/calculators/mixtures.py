@@ -127,6 +127,7 @@ def _solve(thetas: list[Array], weight: Array, bounds: Sequence[tuple[float, flo
         return float(weight @ [_loss(t, r) for t in thetas])
 
     def gradient(r: Array) -> Array:
+        """d value / d r (domains,); the first share has no weight of its own."""
         out = np.zeros(len(r))
         for w, t in zip(weight, thetas, strict=True):
             out[1:] += w * t[1] * np.exp(t[2:] @ r[1:]) * t[2:]

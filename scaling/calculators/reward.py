@@ -53,6 +53,7 @@ def safe_kl(fitted: Any, *, level: float = 0.95) -> SafeKL:
     point = np.asarray((getattr(fitted, "of", None) or fitted).theta, float)
 
     def peaks(theta: Array) -> Array:
+        """KL divergence [nats] at which the gold reward peaks, (..., P) -> (...); inf without a peak, 0 without a rise."""
         with np.errstate(all="ignore"):
             d = np.asarray(law.derived["peak_distance"](theta))
             at = np.where((theta[..., 1] > 0) & (d > 0), d**2, np.inf)

@@ -1,8 +1,9 @@
 """From runs to coefficients: objectives, the batched solver, results."""
 
+from scaling.fitting.document import load_fit
 from scaling.fitting.engine import fit
 from scaling.fitting.objective import OBJECTIVES, AbsoluteError, Asymmetric, Huber, Objective, Squared
-from scaling.fitting.result import FitResult, FitStatus, FitWarning, load_fit
+from scaling.fitting.result import FitResult, FitStatus, FitWarning
 
 __all__ = [
     "OBJECTIVES",

@@ -141,7 +141,10 @@ def describe_read(runs: pd.DataFrame) -> str:
         f"{named}: {counts['read']} rows read, {counts['used']} used ({n_runs} run{'s' if n_runs != 1 else ''})",
         "",
     ]
-    lines += _columns_table(runs, read)
+    understood = columns_read(runs)
+    rows = [tuple(understood.columns), *understood.itertuples(index=False, name=None)]
+    widths = [max(len(r[i]) for r in rows) for i in range(3)]
+    lines += ["  " + "  ".join([*(r[i].ljust(widths[i]) for i in range(3)), r[3]]).rstrip() for r in rows]
     others = [str(c) for c in runs if c not in COLUMNS]
     if others:
         lines += [
@@ -172,8 +175,10 @@ def describe_read(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _columns_table(runs: pd.DataFrame, read: dict[str, Any]) -> list[str]:
-    rows = [("column", "from", "unit", "range")]
+def columns_read(runs: pd.DataFrame) -> pd.DataFrame:
+    """What each column of the runs was made of: column, from (a header, with its factor), unit, range; all text."""
+    read = runs.attrs["read"]
+    rows = []
     for name, column in COLUMNS.items():
         if name not in runs:
             continue
@@ -212,8 +217,7 @@ def _columns_table(runs: pd.DataFrame, read: dict[str, Any]) -> list[str]:
             span += f" ({len(values) - len(known)} empty)"
         unit = read["loss_unit"] if name in ("loss",) else column.unit
         rows.append((name, _short(origin), unit, span))
-    widths = [max(len(r[i]) for r in rows) for i in range(3)]
-    return ["  " + "  ".join([*(r[i].ljust(widths[i]) for i in range(3)), r[3]]).rstrip() for r in rows]
+    return pd.DataFrame(rows, columns=["column", "from", "unit", "range"])
 
 
 def _short(text: str, most: int = 40) -> str:

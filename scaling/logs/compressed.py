@@ -53,6 +53,7 @@ class Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Unpacked bytes; RunsError past the size allowed, or where they are far more than any log unpacks to."""
         count: int = self._guarded(lambda: self._stream.readinto(buffer))
         self.size += count
         if self._most is not None and self.size > self._most:
@@ -85,6 +86,7 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Bytes as they are in the file, counted."""
         piece = self.raw.read(len(buffer))
         buffer[: len(piece)] = piece
         self.size += len(piece)
@@ -108,6 +110,7 @@ class _Unzstd(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Unpacked bytes of the frames in order; 0 at the end of the last."""
         while not self._left:
             piece = next(self._pieces, None)
             if piece is None:

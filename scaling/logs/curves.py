@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from scaling.logs.files import LOSS_LIKE, RawTable
+from scaling.logs.delimited import LOSS_LIKE
+from scaling.logs.raw_table import RawTable
 
 _PARTS = re.compile(r"(?P<run>.+) - (?P<metric>[^ ].*?)(?P<bound>__MIN|__MAX)?", re.DOTALL)
 _THINNED = (500, 1000, 10_000)  # what trackers and their exports reduce a long curve to

@@ -23,7 +23,8 @@ import pandas as pd
 from scaling.errors import RunsError
 from scaling.logs import curves, formats
 from scaling.logs.compressed import RATE, Unpacked, is_packed, pieces
-from scaling.logs.files import MISSING, RawTable, delimited, named
+from scaling.logs.delimited import MISSING, delimited
+from scaling.logs.raw_table import RawTable, named
 from scaling.logs.scan import plain_rows
 from scaling.logs.schema import COLUMNS, match_columns
 

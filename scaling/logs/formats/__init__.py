@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 from scaling.errors import RunsError
-from scaling.logs.files import RawTable
 from scaling.logs.formats import mlflow
 from scaling.logs.formats.format import Format
 from scaling.logs.formats.hf_trainer import HF_CONSOLE, HF_TRAINER
@@ -20,6 +19,7 @@ from scaling.logs.formats.nanogpt import NANOGPT
 from scaling.logs.formats.olmo import OLMO
 from scaling.logs.formats.tensorboard import TENSORBOARD, TENSORBOARD_EVENTS
 from scaling.logs.formats.wandb import WANDB_HISTORY, WANDB_PANEL, WANDB_RUNS
+from scaling.logs.raw_table import RawTable
 from scaling.logs.schema import did_you_mean
 from scaling.quantities import quote
 

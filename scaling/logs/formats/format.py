@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scaling.errors import RunsError
-from scaling.logs.files import RawTable, column_of, named
+from scaling.logs.raw_table import RawTable, column_of, named
 from scaling.quantities import QuantityError, parse_quantity
 
 Cell = float | str | None

@@ -11,8 +11,9 @@ import re
 import numpy as np
 
 from scaling.errors import RunsError
-from scaling.logs.files import RawTable, named, text_of
 from scaling.logs.formats.format import Cell, Format, Rows, noted, number, one_run
+from scaling.logs.raw_table import RawTable, named
+from scaling.logs.text import text_of
 from scaling.quantities import quote
 
 # 'loss' is the mean over the steps since the previous log, not a held-out loss.

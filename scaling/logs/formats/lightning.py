@@ -10,14 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from scaling.logs.files import RawTable, delimited, header_of, named
+from scaling.logs.delimited import delimited, header_of
 from scaling.logs.formats.format import Format, carried, noted, one_run
+from scaling.logs.raw_table import RawTable, named
 
 _LITGPT = {"iter", "iter_time", "step", "loss", "val_loss"}
 _OTHERS = {"run", "run_id", "run_name", "name", "_step", "seed", "n_params"}  # tables of several runs
 
 
 def detect_lightning(head: bytes, name: str) -> bool:
+    """Whether the header has epoch and step, no names of runs, and rows leave cells empty, as its CSVLogger does."""
     header = set(header_of(head))
     if not {"epoch", "step"} <= header or "iter" in header or _OTHERS & header or len(header) < 3:
         return False

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from scaling.logs.files import RawTable, text_of
 from scaling.logs.formats.format import Cell, Format, Rows, number, one_run
+from scaling.logs.raw_table import RawTable
+from scaling.logs.text import text_of
 
 _LINE = re.compile(r"^s:(\d+) ((?:[a-z]+:\S+\s*)+)$")
 _DETECT = re.compile(rb"s:\d+ (?:trl|tel|eval):[\w.+-]+")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from scaling.logs.files import RawTable, named, text_of
 from scaling.logs.formats.format import Cell, Format, Rows, carried, noted, number, one_run
+from scaling.logs.raw_table import RawTable, named
+from scaling.logs.text import text_of
 
 _ITERATION = re.compile(r"\biteration\s+(\d+)/\s*(\d+) \|(.*)")
 _VALIDATION = re.compile(r"\bvalidation loss at (?:iteration (\d+)|the end of training)([^|]*)\|(.*)")

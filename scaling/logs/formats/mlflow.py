@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from scaling.errors import RunsError
-from scaling.logs.files import RawTable, column_of, delimited, header_of, named, text_of
+from scaling.logs.delimited import delimited, header_of
 from scaling.logs.formats.format import Cell, Format, noted, number, one_run
+from scaling.logs.raw_table import RawTable, column_of, named
+from scaling.logs.text import text_of
 
 _LINE = re.compile(r"(\d{12,14}) (\S+)(?: (-?\d+))?")
 _DETECT = re.compile(rb"\d{12,14} \S+ -?\d+\r?(?:\n|$)")

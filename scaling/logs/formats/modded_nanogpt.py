@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import re
 
-from scaling.logs.files import RawTable, text_of
 from scaling.logs.formats.format import Format, Rows, number, one_run
+from scaling.logs.raw_table import RawTable
+from scaling.logs.text import text_of
 
 _LINE = re.compile(
     r"\bstep:(\d+)/(\d+) (train_loss|val_loss):(\S+)(?: train_time:([\d.]+)ms)?(?: step_avg:([\d.]+|nan)ms)?"

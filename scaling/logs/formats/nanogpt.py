@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from scaling.logs.files import RawTable, text_of
 from scaling.logs.formats.format import Format, Rows, number, one_run, quantity
+from scaling.logs.raw_table import RawTable
+from scaling.logs.text import text_of
 
 _EVAL = re.compile(r"\bstep (\d+): train loss ([^\s,]+), val loss ([^\s,]+)")
 _ITER = re.compile(r"\biter (\d+): loss ([^\s,]+), time ([\d.]+)ms(?:, mfu (-?[\d.]+)%)?")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-from scaling.logs.files import RawTable, text_of
 from scaling.logs.formats.format import Format, Rows, carried, number, one_run
+from scaling.logs.raw_table import RawTable
+from scaling.logs.text import text_of
 
 _STEP = re.compile(r"\[step=([\d,]+)(?:/([\d,]+))?(?:,[^\]]*)?\]")
 _VALUE = re.compile(r"^\s+([A-Za-z][^=]*?)=(\S+)\s*$")

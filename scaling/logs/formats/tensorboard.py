@@ -15,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from scaling.errors import RunsError
-from scaling.logs.files import RawTable, delimited, header_of, named
+from scaling.logs.delimited import delimited, header_of
 from scaling.logs.formats.format import Cell, Format, Rows, carried, noted, one_run
+from scaling.logs.raw_table import RawTable, named
 from scaling.quantities import quote
 
 _NAME = re.compile(r"run-(?P<run>.+?)-tag-(?P<tag>.+)$")

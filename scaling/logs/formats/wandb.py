@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from scaling.logs import curves
-from scaling.logs.files import RawTable, delimited, header_of, named
+from scaling.logs.delimited import delimited, header_of
 from scaling.logs.formats.format import Format, carried, noted, one_run
+from scaling.logs.raw_table import RawTable, named
 
 _RUNS_TABLE = {
     "State",
@@ -44,6 +45,7 @@ def read_panel(content: bytes, name: str) -> RawTable:
 
 
 def detect_runs(head: bytes, name: str) -> bool:
+    """Whether it is the export of a table of runs: Name first, no step, dotted or well-known columns."""
     header = header_of(head)
     dotted = any(re.fullmatch(r"[\w]+([./][\w-]+)+", h) for h in header)
     first = header[0] if header else ""
