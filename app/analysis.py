@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cache
-import inputs
 import pandas as pd
+import show
 import streamlit as st
+import uploads
+import words
 
 import scaling
+from scaling.sections import section
 
 
 def page(title: str, key: str, sample: str, about: str) -> tuple[list[tuple[str, bytes]], pd.DataFrame]:
     """Heading, uploader, and the table as it stands."""
     st.title(title)
     st.write(about)
-    files = inputs.upload(key, sample, "Your own table: CSV, TSV, JSON lines or Parquet")
-    with inputs.sentences():
+    files = uploads.upload(key, sample, "Your own table: CSV, TSV, JSON lines or Parquet")
+    with words.sentences():
         return files, cache.table_of(cache.content_key(files), files)
 
 
@@ -26,7 +30,7 @@ def column(label: str, table: pd.DataFrame, preferred: tuple[str, ...], key: str
     names = [str(c) for c in table if pd.api.types.is_numeric_dtype(table[c])]
     if not names:
         st.error("The table has no column of numbers.")
-        inputs.stop()
+        words.stop()
     start = next((names.index(p) for p in preferred if p in names), 0)
     return st.selectbox(label, names, index=start, key=key, help=help, bind="query-params")
 
@@ -59,7 +63,7 @@ def keep(table: pd.DataFrame, key: str, preferred: dict[str, str]) -> tuple[tupl
             values = sorted(table[name].astype(str).unique())
             default = preferred.get(name, "all")
             choice = st.selectbox(
-                inputs.escape(name),
+                words.escape(name),
                 ["all", *values],
                 index=(["all", *values].index(default) if default in values else 0),
                 key=f"{key}_{name}",
@@ -71,25 +75,30 @@ def keep(table: pd.DataFrame, key: str, preferred: dict[str, str]) -> tuple[tupl
     return tuple(kept)
 
 
-def show(
+def present(
     name: str,
     files: list[tuple[str, bytes]],
     options: dict[str, Any],
     draw: Any,
     table: Any,
     where: tuple[tuple[str, str], ...] = (),
+    report: bool = True,
 ) -> Any:
-    """Run the analysis and show finding, chart and downloads, `table` of the result as CSV; returns the result."""
-    with inputs.sentences():
+    """Run the analysis and show finding, chart and downloads, `table` of the result as CSV; returns the result.
+
+    report : offer the report here; a page that has more to say offers its own below.
+    """
+    with words.sentences():
         result = cache.analyse(name, cache.content_key(files), tuple(sorted(options.items())), files, where)
-    finding = result.finding if not callable(result.finding) else result.finding()
-    st.success(inputs.escape(finding))
+    st.success(words.escape(result.finding))
     try:
         picture = draw(result)
     except scaling.ScalingError as error:
-        st.info(inputs.escape(error))
+        st.info(words.escape(error))
         picture = None
     if picture is not None:
-        inputs.show_chart(picture, f"{name}_chart", finding, titled=False)  # the finding stands above
-    inputs.downloads(name, table(result), result.to_dict())
+        show.chart(picture, f"{name}_chart", result.finding, titled=False)  # the finding stands above
+    drawn = () if picture is None else (picture,)
+    parts = (lambda: [replace(section(result), charts=drawn)]) if report else None
+    show.downloads(name, table(result), result.to_dict(), parts)
     return result

@@ -6,15 +6,21 @@ import hashlib
 import io
 import shutil
 import tempfile
+import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from uploads import UNIT
+from words import stop
 
 import scaling
+from scaling.progress import Report
 
 
 def content_key(files: list[tuple[str, bytes]]) -> str:
@@ -66,14 +72,19 @@ def _on_disk(name: str, content: bytes) -> str:
     return str(path)
 
 
-def read(files: list[tuple[str, bytes]], mapping: dict[str, str]) -> pd.DataFrame:
-    """The runs table of files (name, content), one row for each run."""
-    return _read(content_key(files), tuple(sorted(mapping.items())), files)
+def read(files: list[tuple[str, bytes]], reading: dict[str, str]) -> pd.DataFrame:
+    """The runs table of files (name, content), one row for each run; reading : as `uploads.reading` has it."""
+    return _read(content_key(files), tuple(sorted(reading.items())), files)
 
 
 @st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
-def _read(key: str, mapping: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
-    return scaling.read_runs(opened(_files), columns=dict(mapping))
+def _read(key: str, reading: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
+    return scaling.read_runs(opened(_files), **_chosen(reading))
+
+
+def _chosen(reading: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    columns = dict(reading)
+    return {"loss_unit": columns.pop(UNIT, None), "columns": columns}
 
 
 @st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
@@ -87,54 +98,109 @@ def preview(key: str, _files: list[tuple[str, bytes]]) -> pd.DataFrame:
     return read_table(opened(_files)).head(5)
 
 
-def curves(files: list[tuple[str, bytes]], mapping: dict[str, str]) -> pd.DataFrame | None:
+def curves(files: list[tuple[str, bytes]], reading: dict[str, str]) -> pd.DataFrame | None:
     """Rows of the training curves, as many of each run as a chart can show; None where the logs are too large for it."""
     if sum(len(content) for _, content in files) > LARGE:
         return None
-    return _curves(content_key(files), tuple(sorted(mapping.items())), files)
+    return _curves(content_key(files), tuple(sorted(reading.items())), files)
 
 
 @st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
-def _curves(key: str, mapping: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
+def _curves(key: str, reading: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
     from scaling.charts import thinned
 
-    return thinned(scaling.read_runs(opened(_files), columns=dict(mapping), final=False))
+    return thinned(scaling.read_runs(opened(_files), final=False, **_chosen(reading)))
 
 
 def runs_key(runs: pd.DataFrame) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(runs, index=False).to_numpy().tobytes()).hexdigest()
 
 
-FITS_KEPT = 32  # of one visitor
+RESULTS_KEPT = 64  # of one visitor
+PATIENCE, EVERY = 0.3, 0.1  # seconds before a bar is drawn, and between its changes
+
+
+def _kept(key: tuple[Any, ...], doing: str, work: Callable[[Report], Any]) -> Any:
+    """What `work` makes, once for each key of this visitor; the key starts with the name of the work.
+
+    While it lasts a bar shows how far it is, and a button ends it. Work that was ended is not begun again by the page, but
+    by the visitor.
+    """
+    results: OrderedDict[tuple[Any, ...], Any] = st.session_state.setdefault("results", OrderedDict())
+    cancelled: set[tuple[Any, ...]] = st.session_state.setdefault("cancelled", set())
+    if key not in results:
+        name = f"{key[0]}_{hashlib.sha256(repr(key).encode()).hexdigest()[:12]}"
+        if key in cancelled:
+            st.info("Cancelled: nothing was computed.")
+            st.button("Run it", key=f"run_{name}", on_click=cancelled.discard, args=(key,))
+            stop()
+        results[key] = _watched(doing, f"cancel_{name}", lambda: cancelled.add(key), work)
+    results.move_to_end(key)
+    if len(results) > RESULTS_KEPT:
+        results.popitem(last=False)
+    return results[key]
+
+
+class _Ended(Exception):
+    """Nobody waits for this work any more."""
+
+
+def _watched(doing: str, button: str, cancel: Callable[[], None], work: Callable[[Report], Any]) -> Any:
+    """Does the work in a thread of its own and draws how far it is.
+
+    So the page answers at once also where the work says nothing for a while: a click on the button, or on anything else
+    of the page, reruns it, and the work ends at its next word. `cancel` is called before the page runs again.
+    """
+    place, bar, share, ended = st.empty(), None, 0.0, threading.Event()
+    made: Future[Any] = Future()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal share
+        if ended.is_set():
+            raise _Ended
+        share = done / total
+
+    def run() -> None:
+        try:
+            made.set_result(work(progress))
+        except BaseException as error:
+            made.set_exception(error)  # raised again on the page
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while not wait([made], PATIENCE if bar is None else EVERY).done:
+            said = f"{doing}: {share:.0%}" if share else doing
+            if bar is None:
+                row = place.container(horizontal=True, vertical_alignment="center")
+                bar = row.progress(share, said)
+                row.button(
+                    "Cancel", key=button, on_click=cancel, help="Ends this work; what was computed before stays."
+                )
+            else:
+                bar.progress(share, said)
+        return made.result()
+    finally:
+        ended.set()
+        place.empty()
 
 
 def fit(law: str, runs: pd.DataFrame, objective: str, resamples: int) -> Any:
-    """A fit with its resamples. Kept by hand, so that a bar shows how far it is and Stop ends it between batches."""
-    fits: OrderedDict[tuple[Any, ...], Any] = st.session_state.setdefault("fits", OrderedDict())
-    key = (runs_key(runs), law, objective, resamples)
-    if key not in fits:
-        with st.spinner("Fitting"):
-            result = scaling.fit(law, runs, objective)
-        if resamples and bool(result.converged):
-            bar = st.progress(0.0, f"Resampling {law}")
-            result = scaling.bootstrap(
-                result, resamples, progress=lambda done, total: bar.progress(done / total, f"Resampling {law}")
-            )
-            bar.empty()
-        fits[key] = result
-        if len(fits) > FITS_KEPT:
-            fits.popitem(last=False)
-    return fits[key]
+    """A fit with its resamples."""
+
+    def work(progress: Report) -> Any:
+        result = scaling.fit(law, runs, objective)
+        if not resamples or not bool(result.converged):
+            return result
+        return scaling.bootstrap(result, resamples, progress=progress)
+
+    doing = f"Fitting and resampling {law}" if resamples else f"Fitting {law}"
+    return _kept(("fit", runs_key(runs), law, objective, resamples), doing, work)
 
 
 def fit_groups(law: str, runs: pd.DataFrame, objective: str, by: str) -> Any:
     """One fit for each value of a column, in one batch."""
-    return _fit_groups(runs_key(runs), law, objective, by, runs)
-
-
-@st.cache_resource(scope="session", max_entries=8, show_spinner="Fitting each group")
-def _fit_groups(key: str, law: str, objective: str, by: str, _runs: pd.DataFrame) -> Any:
-    return scaling.fit(law, _runs, objective, by=[by])
+    key = ("fit_groups", runs_key(runs), law, objective, by)
+    return _kept(key, "Fitting each group", lambda _: scaling.fit(law, runs, objective, by=[by]))
 
 
 def score_link(files: list[tuple[str, bytes]]) -> Any:
@@ -152,60 +218,59 @@ def score_link(files: list[tuple[str, bytes]]) -> Any:
 
 def design(result: Any, flops: float, spend: float, quantity: str) -> Any:
     """The next runs to do."""
-    return _design(runs_key(result.point.runs), result.law.name, flops, spend, quantity, result)
-
-
-@st.cache_resource(scope="session", max_entries=8, show_spinner="Choosing runs")
-def _design(key: str, law: str, flops: float, spend: float, quantity: str, _result: Any) -> Any:
     from scaling.design import design as choose
 
-    return choose(_result.point, flops, spend, quantity=quantity)
+    key = ("design", runs_key(result.point.runs), result.law.name, flops, spend, quantity)
+    return _kept(key, "Choosing runs", lambda p: choose(result.point, flops, spend, quantity=quantity, progress=p))
 
 
 def compare(laws: list[str], runs: pd.DataFrame, objective: str) -> Any:
     """Laws ranked by how well they predict the largest scales."""
-    return _compare(runs_key(runs), tuple(laws), objective, runs)
-
-
-@st.cache_resource(scope="session", max_entries=8, show_spinner="Comparing on held-out scales")
-def _compare(key: str, laws: tuple[str, ...], objective: str, _runs: pd.DataFrame) -> Any:
-    return scaling.compare(list(laws), _runs, objective, n_resamples=100)
+    key = ("compare", runs_key(runs), tuple(laws), objective)
+    return _kept(
+        key,
+        "Comparing laws on held-out scales",
+        lambda p: scaling.compare(list(laws), runs, objective, n_resamples=100, progress=p),
+    )
 
 
 def isoflop(runs: pd.DataFrame) -> Any:
     """The best size of each budget."""
-    return _isoflop(runs_key(runs), runs)
+    key = ("isoflop", runs_key(runs))
+    return _kept(key, "Reading off the budgets", lambda p: scaling.isoflop(runs, n_resamples=200, progress=p))
 
 
-@st.cache_resource(scope="session", max_entries=8, show_spinner="Reading off the budgets")
-def _isoflop(key: str, _runs: pd.DataFrame) -> Any:
-    return scaling.isoflop(_runs, n_resamples=200)
+DOING = {
+    "emergence": "Fitting curves to scores, real and simulated",
+    "double_descent": "Looking for a peak that is no noise",
+    "grokking": "Measuring delays",
+}
 
 
-@st.cache_resource(scope="session", max_entries=16, show_spinner="Analysing")
 def analyse(
     name: str,
     key: str,
     options: tuple[tuple[str, Any], ...],
-    _files: list[tuple[str, bytes]],
+    files: list[tuple[str, bytes]],
     where: tuple[tuple[str, str], ...] = (),
 ) -> Any:
     """One of the curve analyses on uploaded files; `where` keeps rows by the text of a column."""
-    from scaling.logs import read_table
 
-    table = read_table(opened(_files))
+    table = table_of(key, files)
     for column, value in where:
         table = table[table[column].astype(str) == value]
-    return getattr(scaling, name)(table.reset_index(drop=True), **dict(options))
+    table = table.reset_index(drop=True)
+    analysis = getattr(scaling, name)
+    return _kept((name, key, options, where), DOING[name], lambda p: analysis(table, **dict(options), progress=p))
 
 
-@st.cache_resource(scope="session", max_entries=4, show_spinner="Comparing the answer with its parts")
-def parts(key: str, options: tuple[tuple[str, Any], ...], _files: list[tuple[str, bytes]]) -> Any:
+def parts(key: str, options: tuple[tuple[str, Any], ...], files: list[tuple[str, bytes]]) -> Any:
     """A score of whole answers held against the rate of their right parts."""
     from scaling.curves.mirage import mirage
-    from scaling.logs import read_table
 
-    return mirage(read_table(opened(_files)), **dict(options))
+    table = table_of(key, files)
+    doing = "Comparing the answer with its parts"
+    return _kept(("parts", key, options), doing, lambda p: mirage(table, **dict(options), progress=p))
 
 
 @st.cache_data(scope="session", max_entries=16, show_spinner="Reading")

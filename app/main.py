@@ -7,6 +7,7 @@ import streamlit as st
 st.set_page_config(page_title="Scaling laws", page_icon="📈", layout="wide")
 
 import link  # noqa: E402  (the page's configuration comes first)
+import warm  # noqa: E402
 
 PAGES = (
     ("start", "Start", "home"), ("runs", "Runs", "table_chart"), ("fit", "Fit", "show_chart"), ("plan", "Plan", "route"),
@@ -22,3 +23,4 @@ page = st.navigation(
 st.html(Path(__file__).with_name("style.css"))
 with link.followed(page.title):
     page.run()
+warm.later()

@@ -7,6 +7,7 @@ from typing import Any
 import inputs
 import pandas as pd
 import streamlit as st
+import words
 
 from scaling.hardware import ACCELERATORS
 
@@ -72,8 +73,8 @@ def budget(runs: pd.DataFrame) -> dict[str, Any]:
         given["usd_per_hour"] = inputs.quantity("Dollars per hour of one", "usd", "usd_per_hour", "", "Empty: the assumption listed on the page Library.")  # fmt: skip
     if given["count"] is not None:
         if given["count"] != int(given["count"]):
-            st.error(inputs.escape(f"How many: {given['count']:g} accelerators cannot be had; write a whole number."))
-            inputs.stop()
+            st.error(words.escape(f"How many: {given['count']:g} accelerators cannot be had; write a whole number."))
+            words.stop()
         given["count"] = int(given["count"])
     return given
 

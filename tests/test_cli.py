@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import scaling
 from scaling.cli import main
+from scaling.commands.columns import shares
 
 
 def chinchilla_loss(n, d):
@@ -174,7 +175,101 @@ def test_the_analyses_of_curves_and_of_laws_print_a_finding_and_json(sweep):
         assert human.exit_code == document.exit_code == 0, human.stderr
         assert json.loads(document.stdout)["schema"] == schema_of
         assert human.stdout.splitlines()[0].endswith((".", "is within the interval."))
-    assert "not in the table" in one_sentence(call("emergence", root / "emergence" / "addition.csv"))
+
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+REPORTS = {  # command -> what its report says
+    ("fit", "ladder/runs.csv", "--resamples", "20"): ("model-size exponent", "456 rows read"),
+    ("plan", "ladder/runs.csv", "--resamples", "20", "--flops", "1e14"): ("Train ", "model-size exponent"),
+    ("compare", "ladder/runs.csv", "--law", "chinchilla", "--law", "kaplan", "--resamples", "20"): ("Which law extrapolates best?",),
+    ("isoflop", "ladder/runs.csv", "--resamples", "20"): ("Best size of each budget",),
+    ("design", "ladder/runs.csv", "--flops", "1e14", "--spend", "1e12"): ("Which runs next", "model-size exponent"),
+    ("descent", "double_descent/width.csv", "--by", "ridge", "--where", "label_noise=0"): ("ridge = 0",),
+    ("emergence", "emergence/addition.csv", "--score", "exact_match", "--items", "n_items", "--parts", "per_digit", "--by", "seed"): ("Sudden", "The answer and its parts", "One curve for each seed?"),
+    ("grokking", "grokking/curves.csv", "--over", "train_fraction"): ("Grokking in 4 of 24 runs", "Law of the delay"),
+    ("laws", "chinchilla"): ("besiroglu2024",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", REPORTS, ids=lambda c: c[0])
+def test_a_report_takes_the_answer_along(command, tmp_path):
+    arguments = [DATA / a if a.endswith(".csv") else a for a in command]
+    result = call(*arguments, "--report", tmp_path / "r.html")
+    assert result.exit_code == 0, result.stderr
+    text = (tmp_path / "r.html").read_text()
+    for words in REPORTS[command]:
+        assert words in text
+    assert text.count("<script") == 2
+    assert "written as .html" in one_sentence(call(*arguments, "--report", "r.pdf"))
+
+
+def test_the_report_of_a_store(tmp_path):
+    call(
+        "refit",
+        DATA / "ladder" / "runs.csv",
+        "--law",
+        "kaplan",
+        "--store",
+        tmp_path / "s",
+        "--resamples",
+        20,
+        "--workers",
+        1,
+    )
+    assert call("report", "--store", tmp_path / "s", "--out", tmp_path / "r.html").exit_code == 0
+    assert "State of each group" in (tmp_path / "r.html").read_text()
+    one_sentence(call("report", DATA / "ladder" / "runs.csv", "--store", tmp_path / "s", "--out", tmp_path / "r.html"))
+
+
+NAMED_OPTIONS = {
+    "no score": (("emergence", "emergence/addition.csv"), ("--score exact_match", "--score per_digit")),
+    "a score misspelled": (("emergence", "emergence/addition.csv", "--score", "exact-match"), ("mean 'exact_match'",)),
+    "a score that is no share": (("emergence", "emergence/addition.csv", "--score", "loss"), ("--score exact_match",)),
+    "no scale": (("emergence", "emergence/addition.csv", "--score", "per_digit", "--x", "size"), ("--x: column 'size'",)),
+    "a scale with zeros": (("emergence", "emergence/addition.csv", "--score", "per_digit", "--x", "seed"), ("--where", "--x")),
+    "no items": (("emergence", "emergence/addition.csv", "--score", "per_digit", "--items", "0"), ("--items must",)),
+    "no rate of parts": (("emergence", "emergence/addition.csv", "--score", "exact_match", "--items", "2000", "--parts", "digits"), ("Choose it with --parts per_digit",)),
+    "names for a score": (("emergence", "emergence/addition.csv", "--score", "run"), ("--score exact_match",)),
+    "seeds for a rate of parts": (("emergence", "emergence/addition.csv", "--score", "exact_match", "--items", "2000", "--parts", "seed"), ("Choose it with --parts per_digit",)),
+    "families of one model": (("emergence", "emergence/addition.csv", "--score", "exact_match", "--by", "run"), ("families of models with --by",)),
+    "no axis": (("descent", "double_descent/width.csv", "--axis", "depth"), ("--axis: column 'depth'",)),
+    "an axis with one value": (("descent", "double_descent/samples.csv"), ("Choose it with --axis n_samples.",)),
+    "an axis with zeros": (("descent", "double_descent/width.csv", "--axis", "label_noise"), ("--axis or --value",)),
+    "no axis by name": (("descent", "emergence/addition.csv", "--value", "loss", "--train", "accuracy"), ("--train: column",)),
+    "no errors by name": (("descent", "emergence/addition.csv", "--where", "width>0", "--axis", "width", "--by", "noise"), ("--by: column",)),
+    "no training accuracy": (("grokking", "ladder/runs.csv"), ("Name it with --train.",)),
+    "no validation accuracy": (("grokking", "ladder/runs.csv", "--train", "loss"), ("Name it with --validation.",)),
+    "no steps": (("grokking", "grokking/curves.csv", "--step", "epoch"), ("--step: column 'epoch'",)),
+    "a loss for an accuracy": (("grokking", "grokking/curves.csv", "--validation", "val_loss"), ("--train, --validation or --step",)),
+    "several runs in one": (("grokking", "grokking/curves.csv", "--run", "seed"), ("tells the runs apart with --run",)),
+    "no setting": (("grokking", "grokking/curves.csv", "--over", "dropout"), ("--over: column 'dropout'",)),
+    "no sizes to compare on": (("compare", "grokking/curves.csv", "--law", "chinchilla"), ("--column n_params=HEADER", "--meta")),
+    "no sizes": (("isoflop", "grokking/curves.csv"), ("--column n_params=HEADER", "--meta")),
+    "no training curves": (("isoflop", "ladder/lr_sweep.csv", "--envelope"), ("leave --envelope away",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "options"), NAMED_OPTIONS.values(), ids=NAMED_OPTIONS)
+def test_a_column_that_is_missing_is_refused_with_the_option_that_names_it(arguments, options):
+    command, file, *more = arguments
+    text = one_sentence(call(command, DATA / file, *more))
+    assert all(option in text for option in options), text
+
+
+def test_columns_of_shares_are_told_from_seeds_flags_and_sizes():
+    table = pd.DataFrame({
+        "size": [1, 2, 3], "seed": [0, 1, 0], "right": [0.0, 0.5, 1.0], "percent": [0.0, 50.0, 99.5],
+        "all the same": 0.5, "known for some": [0.2, np.nan, 0.3], "name": ["a", "b", "c"],
+    })  # fmt: skip
+    assert shares(table) == ["right", "known for some"]
+
+
+def test_steps_of_any_name_are_read(tmp_path):
+    table = pd.read_csv(DATA / "grokking" / "curves.csv")
+    table.rename(columns={"step": "epoch"}).to_csv(tmp_path / "curves.csv", index=False)
+    renamed = call("grokking", tmp_path / "curves.csv", "--step", "epoch")
+    assert renamed.exit_code == 0, renamed.stderr
+    assert renamed.stdout == call("grokking", DATA / "grokking" / "curves.csv").stdout
 
 
 def test_a_refit_computes_once_and_reports(sweep, tmp_path):

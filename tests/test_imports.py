@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "scaling"
 #: layer -> the layers it may import; a layer is a module or a folder of the package
 ALLOWED = {
     "errors": set(),
+    "progress": set(),
     "quantities": {"errors"},
     "laws": {"errors"},
     "compute": {"errors", "laws"},
@@ -22,9 +23,9 @@ ALLOWED = {
     "uncertainty": {"errors", "laws", "fitting"},
     "allocation": {"errors", "laws", "compute", "quantities"},
     "simulation": {"errors", "laws", "fitting", "allocation", "compute"},
-    "selection": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
-    "approaches": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute", "allocation"},
-    "curves": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities"},
+    "selection": {"errors", "progress", "laws", "fitting", "uncertainty", "logs", "quantities"},
+    "approaches": {"errors", "progress", "laws", "fitting", "uncertainty", "logs", "quantities", "compute", "allocation"},
+    "curves": {"errors", "progress", "laws", "fitting", "uncertainty", "logs", "quantities"},
     "planning": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "compute", "hardware", "quantities", "capability", "training",
     },
@@ -32,11 +33,15 @@ ALLOWED = {
     "calculators": {"errors", "laws", "allocation"},
     "groups": {"errors", "laws", "fitting", "uncertainty"},
     "training": {"errors", "laws", "allocation", "compute", "hardware", "quantities"},
-    "design": {"errors", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
+    "design": {"errors", "progress", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
     "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
     "charts": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "planning", "compute", "quantities", "approaches",
         "selection", "curves", "capability", "simulation", "training", "design",
+    },
+    "sections": {
+        "errors", "laws", "fitting", "approaches", "capability", "curves", "design", "planning", "selection", "charts", "logs",
+        "refitting",
     },
 }  # fmt: skip
 DOORS = {"__init__", "__main__", "cli", "commands", "report"}

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import cache
-import inputs
+import show
 import streamlit as st
+import uploads
+import words
 
 import scaling
 from scaling import charts, refitting
@@ -20,30 +22,30 @@ path = st.text_input(
 )
 if not path and st.button("Try it with the sample runs", key="sample_store"):
     store = str(cache.folder() / "store")
-    with inputs.sentences(), st.spinner("Refitting"):
+    with words.sentences(), st.spinner("Refitting"):
         for seed in (0, 1):  # two nights, so that there is something to compare
             scaling.refit(
-                [str(inputs.DATA / "ladder" / "runs.csv")], ["chinchilla", "kaplan"],
+                [str(uploads.DATA / "ladder" / "runs.csv")], ["chinchilla", "kaplan"],
                 store=store, resamples=200, seed=seed, workers=1,
             )  # fmt: skip
     st.session_state["sample_path"] = store
 path = path or st.session_state.get("sample_path", "")
 if not path:
     st.info("No store is open. Make one with: scaling refit RUNS --law chinchilla --by COLUMN --store DIR")
-    inputs.stop()
+    words.stop()
 if not Path(path).is_dir():
-    st.error(inputs.escape(f"there is no directory {path!r}."))
-    inputs.stop()
-with inputs.sentences():
+    st.error(words.escape(f"there is no directory {path!r}."))
+    words.stop()
+with words.sentences():
     st.subheader("State")
-    inputs.show_table(refitting.status(path))
+    show.table(refitting.status(path))
     nights = refitting.history(path)
     st.caption(f"{len(nights)} refits")
-    inputs.show_table(nights)
+    show.table(nights)
     drift = refitting.drift(path)
 if drift.empty:
     st.info("No fit in this store has an estimate yet.")
-    inputs.stop()
+    words.stop()
 st.subheader("Coefficients over time")
 columns = st.columns(3)
 law = columns[0].selectbox(
@@ -66,16 +68,17 @@ coef = columns[2].selectbox(
     help="Meanings are on the page Library.",
 )
 picture = charts.drift_chart(of_group[of_group["coef"] == coef], coef)
-inputs.show_chart(picture, "drift", f"{coef} of each refit with its interval", table=of_group[of_group["coef"] == coef])
+show.chart(picture, "drift", f"{coef} of each refit with its interval", rows=of_group[of_group["coef"] == coef])
 st.subheader("What the last refit changed")
 finished = int((nights["finished"] != "").sum())
 if finished < 2:
     st.info("A change needs two finished refits; the next night brings it.")
-    inputs.stop()
-with inputs.sentences():
-    changes = refitting.changed(path)
-if changes.empty:
-    st.write("Nothing moved.")
+    changes = None
 else:
-    inputs.show_table(changes)
-inputs.downloads("changed", changes)
+    with words.sentences():
+        changes = refitting.changed(path)
+    if changes.empty:
+        st.write("Nothing moved.")
+    else:
+        show.table(changes)
+show.downloads("changed", changes, report=lambda: [Path(path)])

@@ -1,9 +1,10 @@
 """Double descent: is there a peak, where, and which side is better?"""
 
 import analysis
-import inputs
 import pandas as pd
+import show
 import streamlit as st
+import words
 
 from scaling import charts
 
@@ -38,7 +39,7 @@ with three:
         "Drawn beside the test error; where it is fitted is the interpolation threshold, at which the peak is expected.",
     )  # fmt: skip
 where = analysis.keep(table, "descent", {"ridge": "0.0", "label_noise": "0.1"})
-result = analysis.show(
+result = analysis.present(
     "double_descent",
     files,
     {"axis": axis, "value": value} | ({"train": train} if train else {}),
@@ -48,11 +49,11 @@ result = analysis.show(
 )
 if train:
     st.caption(
-        "Green: " + inputs.escape(train) + "; where it falls far below the test error it is drawn at the lower edge."
+        "Green: " + words.escape(train) + "; where it falls far below the test error it is drawn at the lower edge."
     )
 for note in result.warnings:
-    st.caption(inputs.sentence(note))
+    st.caption(words.sentence(note))
 st.caption("Curves compared: the lower the AICc the better; weight is the share of the evidence.")
-inputs.show_table(result.models)
+show.table(result.models)
 st.caption("Points: mean over repeats, its interval from the noise, and what the best curve expects.")
-inputs.show_table(result.points)
+show.table(result.points)

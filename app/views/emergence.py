@@ -1,14 +1,19 @@
 """Emergence: when does a score rise with scale, and is it sudden?"""
 
+from typing import Any
+
 import analysis
 import cache
 import inputs
 import numpy as np
 import pandas as pd
+import show
 import streamlit as st
+import words
 
 import scaling
 from scaling import charts
+from scaling.sections import Section
 
 PARTS = ("per_token", "per_digit", "token_accuracy")  # rates of right parts of an answer
 CONTINUOUS = ("log_prob", "logprob", "brier", "brier_score", *PARTS, "loss")  # the first that is there is drawn
@@ -36,33 +41,38 @@ with columns[3]:
     chance = st.number_input(
         "Chance", 0.0, 0.99, 0.0, 0.01, key="chance", help="Score of guessing.", bind="query-params"
     )
-result = analysis.show(
+result = analysis.present(
     "emergence",
     files,
     {"x": x, "score": score, "n_items": items, "floor": chance, "n_draws": 100},
     charts.emergence_chart,
     lambda r: r.points,
+    report=False,
 )
-st.caption(inputs.sentence(result.reason))
+st.caption(words.sentence(result.reason))
+parts: list[Any] = [result]  # of the report
 continuous = analysis.optional(
     "Continuous score", [str(c) for c in table if pd.api.types.is_numeric_dtype(table[c]) and c not in (x, score, items)],
     next((c for c in CONTINUOUS if c in table and c not in (x, score)), None), "emergence_continuous",
     "Log-probability of the right answer, Brier score, or the rate of right tokens or digits: where it moves smoothly while the score jumps, the jump belongs to the metric.",
 )  # fmt: skip
 if continuous:
-    with inputs.sentences():
+    with words.sentences():
         beside = charts.continuous_chart(table, x, continuous, result.log_x)
-        inputs.show_chart(beside, "continuous_chart", f"{continuous} against {x}", table=table[[x, continuous]])
+        parts.append(Section(continuous, charts=(beside,)))
+        show.chart(beside, "continuous_chart", f"{continuous} against {x}", rows=table[[x, continuous]])
         if continuous in PARTS:
             whole = cache.parts(
                 cache.content_key(files),
                 (("exact", score), ("n_draws", 100), ("n_items", items), ("per_token", continuous), ("x", x)), files,
             )  # fmt: skip
-            st.write(inputs.sentence(whole.finding))
+            st.write(words.sentence(whole.finding))
+            parts.append(whole)
 st.caption("Curves compared: the lower the AICc the better; weight is the share of the evidence.")
-inputs.show_table(result.models)
+show.table(result.models)
 st.caption("Scores: exact interval of each, what the best curve expects, and whether it lies inside the rise.")
-inputs.show_table(result.points)
+show.table(result.points)
+show.downloads("emergence_page", report=lambda: parts)
 
 if "loss" in table and x != "loss":
     st.subheader("Forecast along the frontier")
@@ -85,7 +95,7 @@ if "loss" in table and x != "loss":
         wanted = inputs.quantity(
             "Score to reach", "fraction", "wanted", "50%", "The least budget that reaches it is found."
         )
-    with inputs.sentences():
+    with words.sentences():
         link = cache.analyse(
             "emergence", cache.content_key(files),
             (("floor", chance), ("n_draws", 100), ("n_items", items), ("score", score), ("x", "loss")), files,
@@ -94,9 +104,11 @@ if "loss" in table and x != "loss":
         largest = source.domain["flops"][1] if source.domain.get("flops") else float(table[x].max())
         along = scaling.score_along(scaling.allocate(source, np.geomspace(largest / 1e3, largest * 1e3, 25)), link)
         picture = charts.capability_chart(along)
-        inputs.show_chart(picture, "forecast", along.finding)
+        show.chart(picture, "forecast", along.finding)
         if wanted is not None:
-            st.write(inputs.sentence(str(along.reaches(wanted))))
+            st.write(words.sentence(str(along.reaches(wanted))))
     for warning in along.warnings:
-        st.warning(inputs.sentence(warning))
-    inputs.downloads("forecast", along.table(), along.to_dict())
+        st.warning(words.sentence(warning))
+    show.downloads(
+        "forecast", along.table(), along.to_dict(), lambda: [along, *([source] if law == inputs.OWN else [])]
+    )

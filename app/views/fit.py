@@ -1,16 +1,20 @@
 """Laws side by side: coefficients with bands, fit and residuals, held-out largest scales."""
 
+from typing import Any
+
 import altair as alt
 import cache
 import inputs
 import pandas as pd
+import show
 import streamlit as st
+import uploads
+import words
 
 import scaling
 from scaling import charts
 from scaling.laws import LAWS
-from scaling.logs import COLUMNS, describe_read
-from scaling.report import report
+from scaling.logs import COLUMNS
 
 st.title("Fit")
 runs = inputs.current_runs()
@@ -23,11 +27,11 @@ by = four.selectbox(
 )
 if not chosen:
     st.info("Choose a law.")
-    inputs.stop()
+    words.stop()
 if by != NONE:
-    with inputs.sentences():
+    with words.sentences():
         groups = cache.fit_groups(chosen[0], runs, objective, by)
-    inputs.show_table(groups.fit_table())
+    show.table(groups.fit_table())
     names = list(dict.fromkeys(runs[by].astype(str)))
     group = st.selectbox(
         "Group shown below", names, key="group", bind="query-params", help="Its law, charts and residuals follow."
@@ -35,7 +39,7 @@ if by != NONE:
     read = runs.attrs
     runs = runs[runs[by].astype(str) == group]
     runs.attrs = read
-with inputs.sentences():
+with words.sentences():
     results = {name: cache.fit(name, runs, objective, resamples) for name in chosen}
 first = results[chosen[0]]
 
@@ -53,7 +57,7 @@ def clicked(widget: str) -> None:
 
 def leave_out() -> None:
     """The fit is made again without the runs chosen."""
-    inputs.exclude(st.session_state.get("leave_out", []))
+    uploads.exclude(st.session_state.get("leave_out", []))
     st.session_state["leave_out"] = []
     st.session_state["clicked"] = {}
 
@@ -65,10 +69,10 @@ if "leave_out" in st.session_state:
     st.session_state["leave_out"] = marked  # of these runs, and not of those of another file
 picking = alt.selection_point(name="picked", fields=["run"], toggle="true")  # each click adds or takes back
 left, right = st.columns([3, 2])
-with left, inputs.sentences():
-    inputs.show_chart(
+with left, words.sentences():
+    show.chart(
         charts.fit_chart(first, selection=picking, marked=marked), "fit_chart", "Runs and the fitted law; a click on a run marks it",
-        table=table, widget=f"fit_chart_{drawing}", on_select=lambda: clicked(f"fit_chart_{drawing}"),
+        rows=table, widget=f"fit_chart_{drawing}", on_select=lambda: clicked(f"fit_chart_{drawing}"),
     )  # fmt: skip
     st.caption("Click a run, here or among the residuals, to see it below and to leave it out.")
 with right:
@@ -78,70 +82,65 @@ with right:
         pass
     else:
         draws = pd.DataFrame(first.theta, columns=list(first.law.coef_names))
-        inputs.show_chart(cloud, "cloud", "Exponents over the resamples, one point for each", table=draws)
+        show.chart(cloud, "cloud", "Exponents over the resamples, one point for each", rows=draws)
 for name, result in results.items():
     st.subheader(LAWS[name].title)
     st.latex(LAWS[name].latex)
-    inputs.show_table(result.coef_table())
+    show.table(result.coef_table())
     point = result.point
-    st.caption(inputs.sentence(f"{point.status}: {point.message}"))
+    st.caption(words.sentence(f"{point.status}: {point.message}"))
     for warning in point.warnings:
-        st.warning(inputs.sentence(warning.message))
-    inputs.downloads(f"fit_{name}", result.coef_table(), result.to_dict())
-st.download_button(
-    "Report (HTML)",
-    lambda: report(list(results.values()), read=describe_read(runs)),
-    "report.html",
-    "text/html",
-    key="report",
-    on_click="ignore",
-    help="Fits, charts and what was read, in one file that opens offline.",
-)
+        st.warning(words.sentence(warning.message))
+    show.downloads(f"fit_{name}", result.coef_table(), result.to_dict())
 
 st.subheader("Residuals")
 st.caption("Click a run to see it and to leave it out; what is chosen in one chart is marked in the other.")
-inputs.show_chart(
+show.chart(
     charts.residual_chart(first, picking, marked), "residuals", "Residual of each run against compute; a click on a run marks it",
-    table=table, widget=f"residuals_{drawing}", on_select=lambda: clicked(f"residuals_{drawing}"),
+    rows=table, widget=f"residuals_{drawing}", on_select=lambda: clicked(f"residuals_{drawing}"),
 )  # fmt: skip
 far = table.loc[table["residual"].abs().sort_values(ascending=False).index, "run"].astype(str).tolist()
 chosen_runs = st.multiselect(
     "Runs to leave out", far, key="leave_out", help="The same by keyboard; the farthest from the law come first."
 )
 if chosen_runs:
-    inputs.show_table(table[table["run"].astype(str).isin(chosen_runs)])
+    show.table(table[table["run"].astype(str).isin(chosen_runs)])
     st.button("Leave out and refit", key="exclude", on_click=leave_out)
-if inputs.excluded():
-    st.info(f"Runs left out by you: {len(inputs.excluded())}.")
+if uploads.excluded():
+    st.info(f"Runs left out by you: {len(uploads.excluded())}.")
     if st.button("Take excluded runs back", key="include"):
-        inputs.exclude(())
+        uploads.exclude(())
         st.rerun()
 
+parts: list[Any] = list(results.values())  # of the report
 if len(chosen) > 1:
     st.subheader("Which law extrapolates best?")
-    with inputs.sentences():
+    with words.sentences():
         compared = cache.compare(chosen, runs, objective)
-    st.write(inputs.escape(compared.finding))
+    st.write(words.escape(compared.finding))
     picture = charts.compare_chart(compared)
-    inputs.show_chart(picture, "compare_chart", "Held-out error of each law")
-    ranked = compared.table().reset_index()
-    inputs.show_table(ranked)
+    show.chart(picture, "compare_chart", "Held-out error of each law")
+    ranked = compared.table()
+    show.table(ranked)
     st.caption("Held-out largest scales, cutoff by cutoff:")
-    inputs.show_table(pd.DataFrame(compared.cutoff_table().reset_index()))
-    inputs.downloads("compare", ranked, compared.to_dict())
+    show.table(compared.cutoff_table())
+    show.downloads("compare", ranked, compared.to_dict())
+    parts.append(compared)
 if {"n_params", "flops"} <= set(runs):
     st.subheader("isoFLOP profiles")
     try:
         profiles = cache.isoflop(runs)
     except scaling.ScalingError as error:
-        st.info(inputs.escape(error))
+        st.info(words.escape(error))
     else:
-        inputs.show_chart(
+        show.chart(
             charts.profiles_chart(profiles), "profiles_chart", "Loss against model size at each budget, with the minimum of each",
-            table=profiles.runs,
+            rows=profiles.runs,
         )  # fmt: skip
-        inputs.show_chart(charts.isoflop_chart(profiles), "isoflop_chart", "Best size and tokens of each budget")
-        inputs.show_table(profiles.budget_table())
-        inputs.downloads("isoflop", profiles.budget_table(), profiles.to_dict())
+        show.chart(charts.isoflop_chart(profiles), "isoflop_chart", "Best size and tokens of each budget")
+        show.table(profiles.budget_table())
+        show.downloads("isoflop", profiles.budget_table(), profiles.to_dict())
         for warning in profiles.warnings:
-            st.warning(inputs.sentence(warning.message))
+            st.warning(words.sentence(warning.message))
+        parts.append(profiles)
+show.downloads("report", report=lambda: [*parts, runs])

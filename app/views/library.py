@@ -1,14 +1,16 @@
 """Every law with its source, published coefficients, accelerators."""
 
-import inputs
 import pandas as pd
+import show
 import streamlit as st
+import words
 
 from scaling import charts
 from scaling.hardware import ACCELERATORS
 from scaling.laws import LAWS
 from scaling.laws.published import PUBLISHED
 from scaling.logs import COLUMNS
+from scaling.sections import Section, published_table
 
 st.title("Library")
 law = LAWS[
@@ -16,34 +18,22 @@ law = LAWS[
 ]
 st.subheader(law.title)
 st.latex(law.latex)
-st.write(inputs.escape(f"Holds for {law.domain}. Source: {law.source}."))
-inputs.show_table(
+st.write(words.escape(f"Holds for {law.domain}. Source: {law.source}."))
+show.table(
     pd.DataFrame(
         [(c.name, c.meaning.replace("target unit", "the loss's unit")) for c in law.coefs],
         columns=["coefficient", "meaning"],
     )
 )
 st.subheader("Published coefficients")
-sets = [e for e in PUBLISHED.values() if e.law.name == law.name]
+sets = {k: e for k, e in PUBLISHED.items() if e.law.name == law.name}
 if sets:
-    table = pd.DataFrame(
-        [
-            {
-                "key": e.key,
-                "title": e.title,
-                **dict(zip(law.coef_names, e.theta, strict=True)),
-                "N counts": e.n_counts,
-                "source": e.source,
-                "numbers": e.status,
-            }
-            for e in sets
-        ]
-    )
-    inputs.show_table(table)
+    table = published_table(law)
+    show.table(table)
     if set(law.inputs) == {"n_params", "n_tokens"} and law.target == "loss":
-        picture = charts.ratio_chart({e.key: e for e in sets})
-        inputs.show_chart(picture, "ratios", "Best tokens per parameter against compute under each set of coefficients")
-    inputs.downloads("published", table)
+        picture = charts.ratio_chart(sets)
+        show.chart(picture, "ratios", "Best tokens per parameter against compute under each set of coefficients")
+    show.downloads("published", table)
 else:
     st.write("None are known for this law.")
 st.subheader("Accelerators")
@@ -54,10 +44,10 @@ chips = pd.DataFrame(
     ],
     columns=["accelerator", "bf16 [TFLOP/s]", "fp8 [TFLOP/s]", "memory [GB]", "power [W]", "assumed $/h", "source"],
 )
-inputs.show_table(chips)
-inputs.downloads("accelerators", chips)
+show.table(chips)
+show.downloads("accelerators", chips)
 st.subheader("Words")
-words = [(c.name, c.meaning, c.unit or "") for c in COLUMNS.values()] + [
+meanings = [(c.name, c.meaning, c.unit or "") for c in COLUMNS.values()] + [
     ("tokens per parameter", "training tokens over model size, D / N", ""),
     ("compute-optimal", "the model size and tokens of lowest loss for the same training compute", ""),
     ("isoFLOP profile", "losses of runs of equal compute against model size; its minimum is the best size", ""),
@@ -71,4 +61,9 @@ words = [(c.name, c.meaning, c.unit or "") for c in COLUMNS.values()] + [
     ("MFU", "model FLOPs utilisation: the part of the accelerator's peak that training reaches", ""),
     ("extrapolation", "how many times the plan's compute exceeds the largest run's", ""),
 ]
-inputs.show_table(pd.DataFrame(words, columns=["word", "meaning", "unit"]))
+nomenclature = pd.DataFrame(meanings, columns=["word", "meaning", "unit"])
+show.table(nomenclature)
+show.downloads(
+    "library", nomenclature,
+    report=lambda: [law, Section("Accelerators", tables=(("Accelerators", chips),)), Section("Words", tables=(("Words", nomenclature),))],
+)  # fmt: skip

@@ -1,16 +1,22 @@
 """From a budget to model size, tokens, loss and cost, under the user's fit and published laws side by side."""
 
+from dataclasses import replace
+
 import cache
 import inputs
 import numpy as np
 import pandas as pd
 import request
+import show
 import streamlit as st
+import uploads
+import words
 
 import scaling
 from scaling import charts
+from scaling.fitting import FitResult
 from scaling.planning import advise, plan, plan_each
-from scaling.report import report
+from scaling.sections import Section, section
 from scaling.training import trade_off
 
 FRONTIER, EQUAL, SIZES, TRAINING, SENSITIVITY, NEXT = (
@@ -38,10 +44,10 @@ asked = request.budget(runs) | request.constraints()
 asked = {k: v for k, v in asked.items() if v is not None}
 if not sources:
     st.info("Choose a law.")
-    inputs.stop()
-with inputs.sentences():
+    words.stop()
+with words.sentences():
     if "score" in asked:
-        asked["link"] = cache.score_link(inputs.files_in_use("emergence", "emergence/addition.csv"))
+        asked["link"] = cache.score_link(uploads.files_in_use("emergence", "emergence/addition.csv"))
     laws = {name: inputs.law_in_use(name) for name in sources}
     if len(laws) == 1:
         (name,) = laws
@@ -51,7 +57,7 @@ with inputs.sentences():
         name = next(iter(spread.plans))
         made = spread.plans[name]
 (step,) = made.steps
-st.success(inputs.escape(str(made).splitlines()[0]))
+st.success(words.escape(str(made).splitlines()[0]))
 
 
 def metric(column, label: str, band, kind: str, help: str, digits: int = 3) -> None:
@@ -101,25 +107,25 @@ if step.hardware:
     if h.kwh is not None:
         cost[3].metric("Energy", f"{h.kwh / 1000:,.3g} MWh")
 binding = [b for b in (step.budget, *step.binding) if b]
-st.write("What binds: " + inputs.escape(", ".join(binding) if binding else "nothing") + ".")
+st.write("What binds: " + words.escape(", ".join(binding) if binding else "nothing") + ".")
 prices = [p for p in step.prices if p.binds]
 if prices:
-    inputs.show_table(
+    show.table(
         pd.DataFrame(
             [(p.name, scaling.format_quantity(p.limit), p.unit, f"{p.loss_per_tenth:+.4f}") for p in prices],
             columns=["limit", "now", "unit", "change of the loss for a tenth more"],
         )
     )  # fmt: skip
 for warning in step.warnings:
-    st.warning(inputs.sentence(warning.message))
+    st.warning(words.sentence(warning.message))
 for caveat in made.caveats:
-    st.caption(inputs.sentence(caveat))
+    st.caption(words.sentence(caveat))
 if spread:
     st.subheader("Side by side")
     beside = spread.table()
-    inputs.show_table(beside)
+    show.table(beside)
     for refused, why in spread.refused.items():
-        st.warning(inputs.escape(f"{refused}: {why}"))
+        st.warning(words.escape(f"{refused}: {why}"))
 else:
     beside = made.table().assign(law=name)
 
@@ -131,23 +137,27 @@ view = (
     or FRONTIER
 )
 law = laws[name]
+drawn: list[Section] = []  # of the report, beside the plan itself
 train_flops = 6 * step.n_params.estimate * step.n_tokens.estimate
-with inputs.sentences():
+with words.sentences():
     if view == FRONTIER:
         best = scaling.allocate(made.allocation.fitted, np.geomspace(train_flops / 100, train_flops * 10, 25))
         picture = charts.frontier(best, made.allocation.fitted if name == inputs.OWN else None, level)
-        inputs.show_chart(picture, "frontier", "Best model size and tokens against compute", table=best.table(level))
+        show.chart(picture, "frontier", "Best model size and tokens against compute", rows=best.table(level))
     elif view == EQUAL:
         picture = charts.contour_chart(law, train_flops, unit=made.loss_unit)
-        inputs.show_chart(picture, "contours", "Lines of equal loss over model size and tokens, with the budget")
+        drawn.append(Section(EQUAL, charts=(picture,)))
+        show.chart(picture, "contours", "Lines of equal loss over model size and tokens, with the budget")
     elif view == SIZES:
         exchange = trade_off(law, train_flops, inference_tokens=asked.get("inference_tokens", 0.0))
         picture = charts.trade_off_chart(exchange, level)
-        inputs.show_chart(picture, "sizes", "Loss and compute of models smaller and larger than the best", table=exchange.table(level))  # fmt: skip
-        inputs.show_table(exchange.table(level))
+        drawn.append(Section(SIZES, charts=(picture,), tables=((SIZES, exchange.table(level)),)))
+        show.chart(picture, "sizes", "Loss and compute of models smaller and larger than the best", rows=exchange.table(level))  # fmt: skip
+        show.table(exchange.table(level))
     elif view == TRAINING:
-        advice = advise(made)
-        st.code("\n".join(advice.lines()), language=None, wrap_lines=True)
+        advice = "\n".join(advise(made).lines())
+        st.code(advice, language=None, wrap_lines=True)
+        drawn.append(Section(TRAINING, text=advice))
     elif view == SENSITIVITY:
         if step.hardware is None:
             st.info("Choose an accelerator above: then time and money depend on these.")
@@ -161,9 +171,9 @@ with inputs.sentences():
                     varied = plan(law, band=level, **asked | {"mfu": mfu, "usd_per_hour": price})
                     rows.append(varied.table().assign(mfu=f"{mfu:.0%}", usd_per_hour=price))
             table = pd.concat(rows, ignore_index=True)
-            inputs.show_table(
-                table[["mfu", "usd_per_hour", "n_params", "n_tokens", "loss", "gpu_hours", "days", "usd", "kwh"]]
-            )
+            table = table[["mfu", "usd_per_hour", "n_params", "n_tokens", "loss", "gpu_hours", "days", "usd", "kwh"]]
+            show.table(table)
+            drawn.append(Section(SENSITIVITY, tables=((SENSITIVITY, table),)))
     else:
         spend = inputs.quantity("Compute for further runs [FLOPs]", "flops", "spend", f"{float(runs['flops'].sum()) if 'flops' in runs else 1e19:.1e}".replace("e+", "e"), "As much again as all runs so far, unless you say otherwise.")  # fmt: skip
         of = st.selectbox(
@@ -175,14 +185,13 @@ with inputs.sentences():
         )
         if spend is not None:
             design = cache.design(law, train_flops, spend, of)
-            st.write(inputs.escape(design.finding))
+            st.write(words.escape(design.finding))
             picture = charts.design_chart(design, law)
-            inputs.show_chart(picture, "next", "Runs done, runs to do next, and the best runs up to the budget")
-            inputs.show_table(design.runs)
-            inputs.downloads("design", design.runs, design.to_dict())
-inputs.downloads("plan", beside, made.to_dict() if spread is None else spread.to_dict())
-if name == inputs.OWN:
-    st.download_button(
-        "Report (HTML)", lambda: report([law], plans=[made]), "plan.html", "text/html", key="plan_report",
-        on_click="ignore", help="The fit, its chart and this plan, in one file that opens offline.",
-    )  # fmt: skip
+            drawn.append(replace(section(design), charts=(picture,)))
+            show.chart(picture, "next", "Runs done, runs to do next, and the best runs up to the budget")
+            show.table(design.runs)
+            show.downloads("design", design.runs, design.to_dict())
+show.downloads(
+    "plan", beside, made.to_dict() if spread is None else spread.to_dict(),
+    report=lambda: [spread or made, *drawn, *(fit for fit in laws.values() if isinstance(fit, FitResult))],
+)  # fmt: skip

@@ -13,6 +13,7 @@ from scaling.approaches.profiles import CURVES, Profiles, optima_of_draws, profi
 from scaling.compute import DENSE, Accounting
 from scaling.errors import FitError, RunsError
 from scaling.fitting.result import FitWarning
+from scaling.progress import Bar, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,6 +204,7 @@ def isoflop(
     rng: int | np.random.Generator = 0,
     level: float = 0.95,
     compute: Accounting = DENSE,
+    progress: Report | None = None,
 ) -> IsoFlop:
     """Optimal size and tokens at every compute budget, and the power laws through them.
 
@@ -215,6 +217,7 @@ def isoflop(
     resample : 'budgets' draws whole budgets, and covers errors that the runs of a budget share; 'runs' perturbs runs by
         their residuals, each with a random sign. Default: 'budgets' from 6 budgets on, else 'runs'.
     rng : seed or generator; equal seeds give equal intervals.
+    progress : called with (work done, work in all); what it raises ends the work.
 
     Intervals are Student's t on the spread of the draws. Raises RunsError for runs that are no isoFLOP sweep, FitError
     when fewer than two budgets enclose a minimum.
@@ -231,6 +234,7 @@ def isoflop(
         raise FitError(f"unknown resample {resample!r}; choose 'budgets' or 'runs'.")
     if n_resamples < 20:
         raise FitError(f"n_resamples must be at least 20 for an interval, not {n_resamples}.")
+    of_curves, of_draws = Bar(progress).parts(1, n_resamples / 1000)
     table = _complete(runs, compute)
     groups = _cluster(table["flops"].to_numpy())
     log_n, log_d = np.log(table["n_params"].to_numpy()), np.log(table["n_tokens"].to_numpy())
@@ -252,8 +256,10 @@ def isoflop(
             warnings.append(FitWarning("parabola_only", "too few runs to fit an asymmetric curve: the parabola's minimum is displaced on wide grids."))  # fmt: skip
     elif curve == "asymmetric" and spare < 1:
         raise FitError("the asymmetric curve needs more runs than 3 per budget plus 2; ask for curve='parabola'.")
+    of_curves(1, 3)
     by_n, by_d = profiles(curve, n_sizes, losses), profiles(curve, d_sizes, losses)
     plain = by_n if curve == "parabola" else profiles("parabola", n_sizes, losses)
+    of_curves(1, 1)
 
     verdicts = [_verdict(by_n, k, x) for k, x in enumerate(n_sizes)]
     inside_d = [x.min() <= by_d.log_optimum[k] <= x.max() for k, x in enumerate(d_sizes)]
@@ -278,7 +284,7 @@ def isoflop(
         _line(x[used], by_d.log_optimum[used][None], w_d)[0],
     )
     draws_n, draws_d, dof = _draw(
-        resample, curve, (by_n, by_d), (n_sizes, d_sizes), losses, used, x, (w_n, w_d), n_resamples, generator
+        resample, curve, (by_n, by_d), (n_sizes, d_sizes), losses, used, x, (w_n, w_d), n_resamples, generator, of_draws
     )
     n_law = PowerLaw(float(line_n[1]), float(line_n[0]), pivot, draws_n, dof)
     d_law = PowerLaw(float(line_d[1]), float(line_d[0]), pivot, draws_d, dof)
@@ -495,6 +501,7 @@ def _draw(
     weights: tuple[Array, Array],
     n: int,
     rng: np.random.Generator,
+    bar: Bar,
 ) -> tuple[Array, Array, int]:
     """Draws (R, 2) of both lines, scaled so that their spread is that of the estimate, and the degrees of freedom."""
     k_used = int(used.sum())
@@ -520,8 +527,8 @@ def _draw(
         )
         dof, stretch = max(found[0].dof, 1), 1.0
     out = []
-    for size, y, w in zip(sizes, noisy, weights, strict=True):
-        optima = optima_of_draws(curve, size, y, every)[:, used]
+    for size, y, w, part in zip(sizes, noisy, weights, bar.each(2), strict=True):
+        optima = optima_of_draws(curve, size, y, every, part)[:, used]
         known = np.isfinite(optima)  # a draw may lose a minimum; it then stands on the other budgets
         optima = np.where(known, optima, 0.0)
         w_draw = counts * w * known

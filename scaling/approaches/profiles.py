@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import FitError
+from scaling.progress import Bar
 
 Array = np.ndarray
 CURVES = ("asymmetric", "parabola", "akima")
@@ -72,7 +73,7 @@ def profiles(curve: str, log_size: list[Array], loss: list[Array]) -> Profiles:
     )
 
 
-def optima_of_draws(curve: str, log_size: list[Array], losses: list[Array], counts: Array) -> Array:
+def optima_of_draws(curve: str, log_size: list[Array], losses: list[Array], counts: Array, bar: Bar) -> Array:
     """ln optimum (R, K) for R sets of losses on the same sizes.
 
     losses : K arrays (R, n_k), or (n_k,) where every draw has the same losses. counts (R, K): how often each budget was
@@ -91,13 +92,14 @@ def optima_of_draws(curve: str, log_size: list[Array], losses: list[Array], coun
     shapes = _grid(np.log(SHAPE_RANGE[0]), np.log(SHAPE_RANGE[1]), np.log(SHAPE_RANGE[0]), np.log(SHAPE_RANGE[1]), GRID)
     bases = [_qr(wk, shapes) for wk in w]
     rss = np.zeros((len(counts), len(shapes)))
-    for k, (q, _) in enumerate(bases):
+    of_sums, of_optima = bar.parts(2, 1)
+    for (k, (q, _)), _ in zip(enumerate(bases), of_sums.each(len(bases)), strict=True):
         rss += counts[:, k : k + 1] * _residual_sums(q, np.atleast_2d(scaled[k]))
     points = counts @ np.array([len(x) for x in w])
     dof = np.maximum(points - 3 * counts.sum(axis=1) - 2, 1)
     chosen = np.argmin(rss + (rss.min(axis=1) / dof)[:, None] * _penalty(shapes), axis=1)
     optima = []
-    for (q, r), yk in zip(bases, scaled, strict=True):
+    for (q, r), yk, _ in zip(bases, scaled, of_optima.each(len(bases)), strict=True):
         projected = np.einsum("rnc,rn->rc", q[chosen], np.broadcast_to(yk, (len(counts), yk.shape[-1])))
         c = np.linalg.solve(r[chosen], projected[..., None])[..., 0]
         optima.append(_minimum(c, shapes[chosen])[0])

@@ -18,7 +18,8 @@ from scaling.charts.axes import (
     POINTS,
     POWER,
     TITLES,
-    decades,
+    VIRIDIS,
+    decades_within,
     headline,
     log_axis,
     log_scale,
@@ -118,8 +119,8 @@ def profiles_chart(result: IsoFlop) -> alt.LayerChart | alt.FacetChart:
     y = alt.Y("loss:Q", title="loss", scale=y_scale)
     colour = alt.Color(
         "budget:Q", title="compute [FLOPs]",
-        scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95]), domain=[float(budgets["flops"].min()), float(budgets["flops"].max())]),
-        legend=alt.Legend(labelExpr=POWER, values=decades(budgets["flops"]), orient="bottom"),
+        scale=alt.Scale(type="log", scheme=VIRIDIS, domain=[float(budgets["flops"].min()), float(budgets["flops"].max())]),
+        legend=alt.Legend(labelExpr=POWER, values=decades_within(budgets["flops"]), orient="bottom"),
     )  # fmt: skip
     names = list(dict.fromkeys(lines["curve"]))
     dash = alt.StrokeDash("curve:N", title="curve", scale=alt.Scale(domain=names, range=[[1, 0], [4, 4]][-len(names) :] if len(names) > 1 else [[1, 0]]), legend=alt.Legend(orient="bottom", symbolStrokeColor=MUTED))  # fmt: skip

@@ -12,6 +12,7 @@ from scaling.laws.law import Array
 OPTIMUM = "#d62728"
 INK = "#4c78a8"
 MUTED = "#7f7f7f"  # readable on light and dark
+VIRIDIS = alt.SchemeParams(name="viridis", extent=[0.25, 0.95])  # without the ends that a theme swallows
 POINTS = 150  # of a drawn curve
 MOST_CURVES = 12  # isoFLOP curves drawn; more budgets are thinned evenly
 MOST_MARKS = 10_000
@@ -37,6 +38,13 @@ def log_scale(values: Any) -> alt.Scale:
 def decades(values: Any) -> list[float]:
     low, high = ends_of(values)
     return [10.0**k for k in range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)]
+
+
+def decades_within(values: Any) -> list[float]:
+    """Powers of ten for a legend: colours outside the range of the values would be guesses."""
+    low, high = ends_of(values)
+    inside = [t for t in decades(values) if low / 1.01 <= t <= high * 1.01]
+    return inside or decades(values)
 
 
 def log_axis(values: Any, powers: bool = False) -> alt.Axis:

@@ -19,7 +19,8 @@ from scaling.charts.axes import (
     POINTS,
     POWER,
     TITLES,
-    decades,
+    VIRIDIS,
+    decades_within,
     log_axis,
     log_scale,
     padded,
@@ -191,8 +192,8 @@ def _isoflop_curves(
     y = alt.Y("loss:Q", title=f"loss [{unit}]", scale=alt.Scale(domain=padded(losses), zero=False, nice=False))
     colour = alt.Color(
         "budget:Q", title="compute [FLOPs]",
-        scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95]), domain=[float(budgets.min()), float(budgets.max())]),
-        legend=alt.Legend(labelExpr=POWER, values=decades(budgets), orient="bottom"),
+        scale=alt.Scale(type="log", scheme=VIRIDIS, domain=[float(budgets.min()), float(budgets.max())]),
+        legend=alt.Legend(labelExpr=POWER, values=decades_within(budgets), orient="bottom"),
     )  # fmt: skip
     chart = alt.layer(
         alt.Chart(curve).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour, detail="budget:N"),

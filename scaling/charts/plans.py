@@ -18,6 +18,7 @@ from scaling.quantities import format_quantity
 if TYPE_CHECKING:
     from scaling.capability import Capability
     from scaling.design import Design
+    from scaling.planning import Plan
     from scaling.training import TradeOff
 
 
@@ -70,6 +71,17 @@ def frontier(best: Allocation, result: FitResult | None = None, level: float = 0
             title, subtitle=f"{best.law.equation}; bands of {level:.0%}", anchor="start", subtitleColor=MUTED
         )
     )
+
+
+def plan_chart(made: Plan) -> alt.TopLevelMixin:
+    """The frontier of a plan's law from a hundredth of its smallest budget to ten times its largest, without constraints.
+
+    Raises PlanError where its law has no best size at a budget alone.
+    """
+    spent = [6 * s.n_params.estimate * s.n_tokens.estimate for s in made.steps]
+    fitted = made.allocation.fitted
+    best = allocate(fitted, np.geomspace(min(spent) / 100, max(spent) * 10, 25))
+    return frontier(best, fitted if isinstance(fitted, FitResult) else None, made.level)
 
 
 def contour_chart(fitted: Any, flops: float, compute: Accounting = DENSE, unit: str = "nats") -> alt.TopLevelMixin:

@@ -6,7 +6,18 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from scaling.charts.axes import MOST_MARKS, MUTED, POINTS, POWER, TITLES, decades, log_axis, log_scale
+from scaling.charts.axes import (
+    MOST_MARKS,
+    MUTED,
+    POINTS,
+    POWER,
+    TITLES,
+    VIRIDIS,
+    decades,
+    decades_within,
+    log_axis,
+    log_scale,
+)
 from scaling.errors import RunsError
 
 
@@ -27,7 +38,7 @@ def runs_chart(runs: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin:
     y = alt.Y("n_tokens:Q", title=TITLES["n_tokens"], scale=log_scale(d), axis=log_axis(d))
     colour = alt.Color(
         "loss:Q",
-        scale=alt.Scale(scheme="viridis", reverse=True),
+        scale=alt.Scale(scheme=VIRIDIS, reverse=True),
         title=f"loss [{unit}]",
         legend=alt.Legend(orient="bottom"),
     )
@@ -54,8 +65,8 @@ def training_curves(rows: pd.DataFrame, unit: str = "nats") -> alt.TopLevelMixin
         frame = frame[frame["flops"] > 0]
         colour["color"] = alt.Color(
             "flops:Q", title="compute [FLOPs]",
-            scale=alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.1, 0.95])),
-            legend=alt.Legend(orient="bottom", labelExpr=POWER, values=[c for c in decades(frame["flops"]) if frame["flops"].min() <= c <= frame["flops"].max()]),
+            scale=alt.Scale(type="log", scheme=VIRIDIS),
+            legend=alt.Legend(orient="bottom", labelExpr=POWER, values=decades_within(frame["flops"])),
         )  # fmt: skip
     return (
         alt.Chart(frame)

@@ -6,13 +6,16 @@ from typing import Any
 
 import click
 
+from scaling.commands.columns import in_options
 from scaling.commands.shared import (
     MOST_RESAMPLES,
     RESAMPLES,
+    Progress,
     chart_option,
     json_option,
     objective_option,
     read,
+    report_option,
     runs_options,
     seed_option,
     show,
@@ -33,6 +36,7 @@ from scaling.commands.shared import (
 )
 @seed_option
 @chart_option
+@report_option
 @json_option
 def compare(
     runs: tuple[str, ...],
@@ -42,6 +46,7 @@ def compare(
     seed: int,
     as_json: bool,
     chart: str | None,
+    report: str | None,
     **reading: Any,
 ) -> None:
     """Which law extrapolates best: information criteria, folds and held-out largest scales."""
@@ -55,4 +60,8 @@ def compare(
             f"these laws explain different columns ({', '.join(sorted(targets))}) and cannot be compared."
         )
     table = read(runs, **reading, target=targets.pop())
-    show(compare_laws(chosen, table, objective, n_resamples=resamples, rng=seed), as_json, chart, "compare_chart")
+    missing = next((c for law in chosen for c in law.inputs if c not in table), "n_params")
+    way_out = f"Name yours with --column {missing}=HEADER, or join it with --meta FILE."
+    with in_options({}, {"which the runs do not have": way_out}), Progress("comparing") as progress:
+        found = compare_laws(chosen, table, objective, n_resamples=resamples, rng=seed, progress=progress)
+    show(found, as_json, chart, "compare_chart", report)

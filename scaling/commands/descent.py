@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from scaling.commands.columns import check_columns, choose, in_options, several_values
 from scaling.commands.shared import (
+    Progress,
     chart_option,
     json_option,
     print_json,
+    report_option,
     seed_option,
     show,
     table_of,
     where_option,
+    write_report,
 )
+
+SPELLED = {
+    "with axis=.": "with --axis.",
+    "with value=.": "with --value.",
+    "name the column you meant.": "name the column you meant with --axis or --value.",
+    "or use a loss.": "or name a loss with --value.",
+}
 
 
 @click.command()
@@ -27,6 +39,7 @@ from scaling.commands.shared import (
 @where_option
 @seed_option
 @chart_option
+@report_option
 @json_option
 def descent(
     runs: tuple[str, ...],
@@ -39,21 +52,31 @@ def descent(
     seed: int,
     as_json: bool,
     chart: str | None,
+    report: str | None,
 ) -> None:
     """Is this double descent, where is the peak, and what follows it?"""
-    from scaling.curves.double_descent import double_descent, double_descents
+    from scaling.curves.double_descent import FEWEST_POINTS, double_descent, double_descents
 
     if by and chart:
         raise click.UsageError("--chart draws one condition: leave --by away and keep it with --where.")
     table = table_of(runs, where)
+    check_columns(table, {"--axis": axis, "--value": value, "--train": train})
+    for column in by:
+        check_columns(table, {"--by": column})
     options: dict[str, Any] = {"axis": axis, "value": value, "train": train, "n_samples": n_samples, "rng": seed}
-    if not by:
-        show(double_descent(table, **options), as_json, chart, "descent_chart")
+    hints = {"distinct values of": choose("--axis", several_values(table, FEWEST_POINTS))}
+    with in_options(SPELLED, hints), Progress("looking for a peak") as progress:
+        alone = None if by else double_descent(table, **options, progress=progress)
+        groups_found = double_descents(table, by, **options, progress=progress) if by else {}
+    if alone is not None:
+        show(alone, as_json, chart, "descent_chart", report)
         return
-    found = {
-        key if isinstance(key, tuple) else (key,): each for key, each in double_descents(table, by, **options).items()
-    }
+    found = {key if isinstance(key, tuple) else (key,): each for key, each in groups_found.items()}
     names = {key: ", ".join(f"{c} = {v}" for c, v in zip(by, key, strict=True)) for key in found}
+    if report is not None:
+        from scaling.sections import section
+
+        write_report(report, *(replace(section(each), heading=names[key]) for key, each in found.items()))
     finding = f"Double descent in {sum(r.found for r in found.values())} of {len(found)} conditions."
     if as_json:
         groups = [

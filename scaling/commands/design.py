@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from scaling.commands.shared import (
+    Progress,
     chart_option,
     fixed_coefs,
     json_option,
@@ -14,8 +15,10 @@ from scaling.commands.shared import (
     print_json,
     read,
     reading_line,
+    report_option,
     runs_options,
     seed_option,
+    write_report,
 )
 
 
@@ -67,12 +70,13 @@ from scaling.commands.shared import (
 )
 @seed_option
 @chart_option
+@report_option
 @json_option
 def design(
     runs: tuple[str, ...], fit_file: str | None, law: str, objective: str, fixed: tuple[str, ...], flops: str, spend: str | None,
     gpu_hours: str | None, usd: str | None, accelerator: str | None, usd_per_hour: str | None, mfu: str, reach: str | None,
     limit: str | None, quantity: str, kind: str, band: float, largest: str | None, smallest: str | None, most_runs: int,
-    tokens_per_param: str | None, floor: str, seed: int, as_json: bool, chart: str | None, columns: tuple[str, ...], where: tuple[str, ...],
+    tokens_per_param: str | None, floor: str, seed: int, as_json: bool, chart: str | None, report: str | None, columns: tuple[str, ...], where: tuple[str, ...],
     meta: str | None, loss_unit: str | None, format: str | None, bytes_per_token: float | None, unfinished: bool | None,
 ) -> None:  # fmt: skip
     """Which runs to do next: those that narrow the band of a decision most for the compute at hand."""
@@ -117,10 +121,13 @@ def design(
     }  # fmt: skip
     made: Any
     if reach:
-        made = ladder_for(result, flops, parse_quantity(reach, "fraction", name="--reach"), limit=limit, **options)
+        wanted = parse_quantity(reach, "fraction", name="--reach")
+        with Progress("choosing runs") as progress:
+            made = ladder_for(result, flops, wanted, limit=limit, **options, progress=progress)
     else:
         amount = spend if spend else _flops_of(gpu_hours, usd, accelerator, usd_per_hour, mfu)
-        made = make_design(result, flops, amount, largest=largest, **options)
+        with Progress("choosing runs") as progress:
+            made = make_design(result, flops, amount, largest=largest, **options, progress=progress)
     if as_json:
         print_json(made.to_dict())
     else:
@@ -129,6 +136,7 @@ def design(
         from scaling import charts
 
         charts.save(charts.design_chart(getattr(made, "design", made), result), chart)
+    write_report(report, made, result)
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.commands.shared import chart_option, json_option, print_json, seed_option, show, table_of, where_option
+from scaling.commands.columns import check_columns, choose, in_options, shares
+from scaling.commands.shared import (
+    Progress,
+    chart_option,
+    json_option,
+    print_json,
+    report_option,
+    seed_option,
+    show,
+    table_of,
+    where_option,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from scaling.capability import Budget
@@ -15,6 +27,11 @@ if TYPE_CHECKING:
 
 LEVEL = 0.9
 N_BUDGETS = 97
+SPELLED = {
+    "n_items must": "--items must",
+    "ceiling must lie above the floor": "--ceiling must lie above --chance",
+    "Drop these rows, or pass log_x=False": "Leave these rows out with --where, or name another scale with --x",
+}
 
 
 @click.command()
@@ -50,6 +67,7 @@ N_BUDGETS = 97
 @where_option
 @seed_option
 @chart_option
+@report_option
 @json_option
 def emergence(
     evals: tuple[str, ...],
@@ -68,10 +86,12 @@ def emergence(
     seed: int,
     as_json: bool,
     chart: str | None,
+    report: str | None,
 ) -> None:
     """When does a score rise with scale, is it sudden, and which budget reaches it?"""
     from scaling.curves.emergence import emergence as analyse
     from scaling.curves.mirage import mirage, one_curve
+    from scaling.progress import Bar
 
     if fit_file and key:
         raise click.UsageError("the law of the loss is --fit or --published, not both.")
@@ -85,16 +105,40 @@ def emergence(
         raise click.UsageError("--parts needs the number of test items: --items.")
     count = int(items) if items is not None and items.isdigit() else items
     table = table_of(evals, where)
-    found = analyse(table, x=x, score=score, n_items=count, floor=chance, ceiling=ceiling, rng=seed)
+    other = [c for c in shares(table) if c != x]
+    check_columns(
+        table,
+        {
+            "--score": score,
+            "--x": x,
+            "--items": count if isinstance(count, str) else None,
+            "--parts": parts,
+            "--by": by,
+        },
+        {"--score": other, "--parts": [c for c in other if c != score]},
+    )
     more: dict[str, Any] = {}
-    if parts and count is not None:
-        more["mirage"] = mirage(
-            table, x=x, exact=score, per_token=parts, n_items=count, n_tokens_per_item=parts_per_item, rng=seed
+    hints = {
+        f"column {score!r} h": "" if score in other else choose("--score", other),
+        f"column {parts!r} h": "" if parts in other else choose("--parts", [c for c in other if c != score]),
+        "groups with at least": "Name the column of the families of models with --by, or leave it away.",
+    }
+    with in_options(SPELLED, hints), Progress("analysing") as progress:
+        of_score, of_parts, of_groups = Bar(progress).parts(1, 2 if parts else 0, 1 if by else 0)
+        found = analyse(
+            table, x=x, score=score, n_items=count, floor=chance, ceiling=ceiling, rng=seed, progress=of_score
         )
-    if by:
-        more["one_curve"] = one_curve(
-            table, by=by, x=x, score=score, n_items=count, floor=chance, ceiling=ceiling, rng=seed
-        )
+        if parts and count is not None:
+            more["mirage"] = mirage(
+                table, x=x, exact=score, per_token=parts, n_items=count, n_tokens_per_item=parts_per_item, rng=seed,
+                progress=of_parts,
+            )  # fmt: skip
+        if by:
+            more["one_curve"] = one_curve(
+                table, by=by, x=x, score=score, n_items=count, floor=chance, ceiling=ceiling, rng=seed,
+                progress=of_groups,
+            )  # fmt: skip
+    write_report(report, found, *more.values())
     budget = _budget(found, reach, fit_file, key, seed) if reach is not None and (fit_file or key) else None
     if as_json:
         document = found.to_dict()

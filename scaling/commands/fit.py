@@ -10,7 +10,7 @@ import click
 
 from scaling.commands.shared import (
     EXIT_PARTIAL,
-    chart_path,
+    chart_option,
     check_writable,
     fit_law,
     fit_options,
@@ -20,10 +20,12 @@ from scaling.commands.shared import (
     print_json,
     read,
     reading_line,
+    report_option,
     runs_options,
     table_text,
     warn,
     write,
+    write_report,
 )
 from scaling.errors import RunsError
 
@@ -46,16 +48,16 @@ if TYPE_CHECKING:
 )
 @json_option
 @click.option("--out", metavar="FILE", help="Also save the fit as JSON, for `scaling plan --fit FILE`.")
-@click.option("--chart", metavar="FILE", help="Draw data and fit: .svg, .png or .html.")
+@chart_option
+@report_option
 def fit_command(
     runs: tuple[str, ...], laws: tuple[str, ...], by: tuple[str, ...], objective: str, fixed: tuple[str, ...], resamples: int,
-    kind: str, clusters: str, seed: int, interval: str | None, as_json: bool, out: str | None, chart: str | None, **reading: Any,
+    kind: str, clusters: str, seed: int, interval: str | None, as_json: bool, out: str | None, chart: str | None, report: str | None, **reading: Any,
 ) -> int:  # fmt: skip
     """Fit a law to runs: coefficients with intervals, and what is wrong with them."""
     from scaling.laws import get
 
     chosen = [get(name) for name in dict.fromkeys(laws)]
-    chart_path(chart)
     check_writable(out, "--out")
     if chart and (len(chosen) > 1 or by):
         raise click.UsageError("--chart draws one fit: give one --law and no --by.")
@@ -117,6 +119,7 @@ def fit_command(
         from scaling import charts
 
         charts.save(charts.fit_chart(results[0]), chart)
+    write_report(report, *results, table)
     for result in results:
         point = result.point
         failed = point.failed

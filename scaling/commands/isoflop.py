@@ -6,16 +6,28 @@ from typing import Any
 
 import click
 
+from scaling.commands.columns import in_options
 from scaling.commands.shared import (
     MOST_RESAMPLES,
     RESAMPLES,
+    Progress,
     chart_option,
     json_option,
     read,
+    report_option,
     runs_options,
     seed_option,
     show,
 )
+
+SPELLED = {
+    "curve='parabola'": "--curve parabola",
+    "use envelope for training curves": "use --envelope for training curves",
+    "use isoflop for final losses": "leave --envelope away for final losses",
+}
+HINTS = {
+    "missing are": "Name yours with --column n_params=HEADER and --column n_tokens=HEADER, or join them with --meta FILE."
+}
 
 
 @click.command()
@@ -36,6 +48,7 @@ from scaling.commands.shared import (
 )
 @seed_option
 @chart_option
+@report_option
 @json_option
 def isoflop(
     runs: tuple[str, ...],
@@ -45,6 +58,7 @@ def isoflop(
     seed: int,
     as_json: bool,
     chart: str | None,
+    report: str | None,
     **reading: Any,
 ) -> None:
     """Approaches 1 and 2: the best size of each budget, read off the runs."""
@@ -52,7 +66,10 @@ def isoflop(
     from scaling.approaches import isoflop as fit_profiles
 
     table = read(runs, **reading, final=not as_envelope)
-    if as_envelope:
-        show(envelope(table, n_resamples=resamples, rng=seed), as_json, chart, "envelope_chart")
-    else:
-        show(fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed), as_json, chart, "isoflop_page")
+    with in_options(SPELLED, HINTS), Progress("drawing budgets again") as progress:
+        found: Any = (
+            envelope(table, n_resamples=resamples, rng=seed)
+            if as_envelope
+            else fit_profiles(table, curve=curve, n_resamples=resamples, rng=seed, progress=progress)
+        )
+    show(found, as_json, chart, "envelope_chart" if as_envelope else "isoflop_page", report)

@@ -6,18 +6,22 @@ from typing import Any
 
 import click
 
-from scaling.commands.shared import json_option, print_json, table_text
+from scaling.commands.shared import json_option, print_json, report_option, table_text, write_report
 
 
 @click.command()
 @click.argument("name", required=False)
+@report_option
 @json_option
-def laws(name: str | None, as_json: bool) -> None:
+def laws(name: str | None, report: str | None, as_json: bool) -> None:
     """The laws that can be fitted, or one of them with its coefficients and source."""
     from scaling.laws import LAWS, get
 
+    if report and name is None:
+        raise click.UsageError("--report is of one law: name it.")
     if name is not None:
         law = get(name)
+        write_report(report, law)
         entry = _law_entry(law)
         if as_json:
             print_json(entry)

@@ -17,7 +17,9 @@ from scaling.commands.shared import (
     print_json,
     read,
     reading_line,
+    report_option,
     runs_options,
+    write_report,
 )
 
 if TYPE_CHECKING:
@@ -101,13 +103,14 @@ constraint_options = _options(
     "--context", default=2048, show_default=True, type=click.IntRange(1), help="Sequence length of the layout."
 )
 @click.option("--brief", is_flag=True, help="Leave out shape, layout, settings, other sizes and known models.")
+@report_option
 @json_option
 def plan(
     runs: tuple[str, ...], fit_file: str | None, key: str | None, law: str | None, also: tuple[str, ...], objective: str,
     fixed: tuple[str, ...], resamples: int, kind: str, clusters: str, seed: int, flops: tuple[str, ...], gpus: str | None,
     band: float, as_json: bool, columns: tuple[str, ...], where: tuple[str, ...], meta: str | None, loss_unit: str | None,
     format: str | None, bytes_per_token: float | None, unfinished: bool | None, link: str | None, family: str, context: int,
-    brief: bool, more_inputs: tuple[str, ...], **request: Any,
+    brief: bool, report: str | None, more_inputs: tuple[str, ...], **request: Any,
 ) -> None:  # fmt: skip
     """Which model size and how many tokens for a budget, with bands, cost and caveats."""
     sources = [name for name, given in (("--fit", fit_file), ("--published", key), ("RUNS", runs)) if given]
@@ -142,9 +145,10 @@ def plan(
     if link is not None:
         request["link"] = _link(link)
     if also:
-        _several({name: source} | dict(_law(a) for a in also), request, as_json)
+        _several({name: source} | dict(_law(a) for a in also), request, as_json, report)
         return
     made = make_plan(source, **request)
+    write_report(report, made, *([source] if isinstance(source, scaling.FitResult) else []))
     advice = []
     if not brief:
         from scaling.planning.advice import advise
@@ -166,10 +170,11 @@ def plan(
         click.echo(f"\nThe law it stands on, {reading_line(table)}\n\n{source}")
 
 
-def _several(sources: dict[str, Any], request: dict[str, Any], as_json: bool) -> None:
+def _several(sources: dict[str, Any], request: dict[str, Any], as_json: bool, report: str | None) -> None:
     from scaling.planning.spread import plan_each
 
     spread = plan_each(sources, **request)
+    write_report(report, spread)
     if as_json:
         print_json(spread.to_dict())
     else:

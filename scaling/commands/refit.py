@@ -191,6 +191,7 @@ def _logger(kind: str) -> Callable[[dict[str, Any]], None]:
     from datetime import UTC, datetime
 
     def write(event: dict[str, Any]) -> None:
+        """One event as one line on standard error."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         if kind == "json":
             line = json.dumps({"time": time, **event})

@@ -64,6 +64,9 @@ fit_options = _options(
 chart_option = click.option(
     "--chart", metavar="FILE", callback=lambda _c, _p, value: chart_path(value), help="Draw it: .svg, .png or .html."
 )
+report_option = click.option(
+    "--report", metavar="FILE", callback=lambda _c, _p, value: report_path(value, "--report"), help="Write finding, charts and tables as one .html that opens offline."
+)  # fmt: skip
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else."
 )
@@ -78,6 +81,7 @@ def warn(message: str) -> None:
 
 
 def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """NAME=VALUE items of a repeatable option as {name: value}; click.UsageError for another form or a name given twice."""
     out = {}
     for item in items:
         name, sign, value = item.partition("=")
@@ -93,6 +97,7 @@ def read(
     sources: Sequence[str], columns: Sequence[str], where: Sequence[str], meta: str | None, loss_unit: str | None,
     **more: Any,
 ) -> pd.DataFrame:  # fmt: skip
+    """The runs table of the sources named, by the options of `runs_options`; click.UsageError without a source."""
     from scaling.logs import read_runs
 
     if not sources:
@@ -113,6 +118,7 @@ def fit_law(
     law_name: str, runs: pd.DataFrame, by: Sequence[str], objective: str, fixed: dict[str, float], resamples: int,
     kind: str, clusters: str, seed: int,
 ) -> FitResult:  # fmt: skip
+    """Fit, then resample where resamples are asked for and any fit converged: a bootstrap, or the fit alone."""
     from scaling.fitting import fit
     from scaling.uncertainty import bootstrap
 
@@ -136,6 +142,7 @@ class Progress:
         started = time.monotonic()
 
         def advance(done: int, total: int) -> None:
+            """Draw `done` of `total`, once two seconds have passed."""
             if not sys.stderr.isatty():
                 return
             if self.bar is None and time.monotonic() - started > 2 and done < total:
@@ -156,12 +163,23 @@ def chart_path(path: str | None) -> str | None:
     """Refuse a chart that could not be written before any work is done."""
     if path is not None and Path(path).suffix.lower() not in CHART_KINDS:
         raise click.UsageError(f"--chart {path!r}: the name must end in {', '.join(CHART_KINDS)}.")
-    check_writable(path, "--chart")
+    return _drawable(path, "--chart")
+
+
+def report_path(path: str | None, option: str) -> str | None:
+    """Refuse a report that could not be written before any work is done."""
+    if path is not None and Path(path).suffix.lower() != ".html":
+        raise click.UsageError(f"{option} {path!r}: a report is written as .html.")
+    return _drawable(path, option)
+
+
+def _drawable(path: str | None, option: str) -> str | None:
+    check_writable(path, option)
     if path is not None:
         from importlib.util import find_spec
 
         if missing := [m for m in ("altair", "vl_convert") if find_spec(m) is None]:
-            raise click.UsageError(f"--chart needs {' and '.join(missing)}: pip install 'scaling-laws[report]'.")
+            raise click.UsageError(f"{option} needs {' and '.join(missing)}: pip install 'scaling-laws[report]'.")
     return path
 
 
@@ -187,8 +205,8 @@ def table_text(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def show(result: Any, as_json: bool, chart: str | None = None, draw: str = "") -> None:
-    """Print a result; `draw` names the function of charts that draws it."""
+def show(result: Any, as_json: bool, chart: str | None = None, draw: str = "", report: str | None = None) -> None:
+    """Print a result; `draw` names the function of charts that draws it. report : file that takes it along."""
     if as_json:
         print_json(result.to_dict())
     else:
@@ -197,6 +215,15 @@ def show(result: Any, as_json: bool, chart: str | None = None, draw: str = "") -
         from scaling import charts
 
         charts.save(getattr(charts, draw)(result), chart)
+    write_report(report, result)
+
+
+def write_report(path: str | None, *parts: Any) -> None:
+    """The report of these results, where one was asked for."""
+    if path is not None:
+        from scaling.report import report
+
+        write(path, report(*parts))
 
 
 def table_of(sources: Sequence[str], where: Sequence[str]) -> pd.DataFrame:
@@ -215,6 +242,7 @@ def table_of(sources: Sequence[str], where: Sequence[str]) -> pd.DataFrame:
 
 
 def reading_line(table: pd.DataFrame) -> str:
+    """One line on what was read: files, runs, and rows dropped with their reasons."""
     read = table.attrs["read"]
     names = ", ".join(f["name"] for f in read["files"][:3]) + (", ..." if len(read["files"]) > 3 else "")
     dropped = sum(d["count"] for d in read["dropped"])

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 
 MIDDLE, WIDTH, FLOOR, CEILING = range(4)
 TINY = 1e-9  # a predicted rate is kept this far from 0 and 1
@@ -147,7 +148,7 @@ class Grid:
         """The best start (B, 4) of each row of successes (B, n)."""
         return self.theta[np.argmax(self._scan(successes, trials), axis=-1)]
 
-    def best_per_piece(self, successes: Array, trials: Array, x: Array, k: int) -> Array:
+    def best_per_piece(self, successes: Array, trials: Array, x: Array, k: int, bar: Bar) -> Array:
         """The best start in each of the k most likely pieces (B, k, 4); in a piece both corners stay between two scales.
 
         A curve with corners has a local optimum in many pieces, so that one start is not enough.
@@ -157,12 +158,18 @@ class Grid:
         piece = corners[0] * (len(places) + 1) + corners[1]
         order = np.argsort(piece, kind="stable")
         first = np.flatnonzero(np.diff(piece[order], prepend=-1))
-        value = self._scan(successes, trials)[:, order]
+        of_scan, of_tops, of_pieces = bar.parts(2, 2, 1)
+        value = self._scan(successes, trials)
+        of_scan(1, 1)
+        value = value[:, order]
+        of_tops(1, 2)
         top = np.maximum.reduceat(value, first, axis=1)  # (B, pieces)
+        of_tops(1, 1)
         ends = np.append(first[1:], len(order))
         chosen = np.argsort(-top, axis=1)[:, :k]
         starts = np.empty((len(successes), chosen.shape[1], 4))
-        for p in np.unique(chosen):
+        pieces = np.unique(chosen)
+        for p, _ in zip(pieces, of_pieces.each(len(pieces)), strict=True):
             b, j = np.nonzero(chosen == p)
             at = first[p] + np.argmax(value[b, first[p] : ends[p]], axis=1)
             starts[b, j] = self.theta[order[at]]
@@ -196,18 +203,22 @@ def grid(shape: Shape, x: Array, box: Box, n_middle: int = 32, n_width: int = 14
 
 
 def fit_rows(
-    shape: Shape, x: Array, successes: Array, trials: Array, low: Array, high: Array, start: Array
-) -> tuple[Array, Array]:
+    shape: Shape, x: Array, successes: Array, trials: Array, low: Array, high: Array, start: Array,
+    progress: Report | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """Maximum likelihood inside a box for every row at once: Fisher scoring with damping, one row each.
 
     x (n,), successes (B, n), trials (n,), low, high, start (B, 4). The width moves on a log scale; a coefficient that
-    presses against its bound is held there for the step. Returns theta (B, 4) and the log likelihood (B,).
+    presses against its bound is held there for the step. progress : called with (rows done, rows in all) after each step.
+    Returns theta (B, 4) and the log likelihood (B,).
     """
     theta = np.clip(start, low, high)
     value = log_likelihood(successes, trials, mean(shape, x, theta))
     damping = np.full(len(theta), 1e-2)
     rows = np.arange(len(theta))  # still moving
+    bar = Bar(progress)
     for _ in range(MAX_STEPS):
+        bar(len(theta) - len(rows), len(theta))
         at, y = theta[rows], successes[rows]
         middle, width, floor, ceiling = at.T[..., None]
         z = (x - middle) / width
@@ -242,21 +253,26 @@ def fit_rows(
         rows = rows[~done]
         if not len(rows):
             break
+    bar(1, 1)
     return theta, value
 
 
-def fit_shape(shape: Shape, x: Array, successes: Array, trials: Array, box: Box) -> tuple[Array, Array]:
+def fit_shape(
+    shape: Shape, x: Array, successes: Array, trials: Array, box: Box, progress: Report | None = None
+) -> tuple[Array, Array]:
     """Maximum likelihood of one shape for every row of successes (B, n): theta (B, 4) and log likelihood (B,)."""
+    of_grid, of_starts, of_rows = Bar(progress).parts(1, 2, 5)
     if shape.cornered:
         starts, k = grid(shape, x, box, n_middle=48, n_width=20), PIECES
     else:
         starts, k = grid(shape, x, box), SMOOTH_STARTS
-    start = starts.best_per_piece(successes, trials, x, k)
+    of_grid(1, 1)
+    start = starts.best_per_piece(successes, trials, x, k, of_starts)
     n_rows, k, _ = start.shape
     rows = np.repeat(successes, k, axis=0)
     start = start.reshape(-1, 4)
     bounds = [np.broadcast_to(np.array(b), start.shape) for b in (box.low, box.high)]
-    theta, value = fit_rows(shape, x, rows, trials, bounds[0], bounds[1], start)
+    theta, value = fit_rows(shape, x, rows, trials, bounds[0], bounds[1], start, of_rows)
     pick = np.argmax(value.reshape(n_rows, k), axis=1)
     rows_of = np.arange(n_rows)
     return theta.reshape(n_rows, k, 4)[rows_of, pick], value.reshape(n_rows, k)[rows_of, pick]
@@ -289,15 +305,17 @@ def fit_flat(successes: Array, trials: Array) -> tuple[Array, Array]:
     return rate, log_likelihood(successes, trials, np.broadcast_to(rate[:, None], successes.shape))
 
 
-def fit_line(x: Array, successes: Array, trials: Array) -> tuple[Array, Array]:
+def fit_line(x: Array, successes: Array, trials: Array, progress: Report | None = None) -> tuple[Array, Array]:
     """Scores linear in x, never outside (0, 1): the levels at the two ends (B, 2) and the log likelihood (B,)."""
+    bar = Bar(progress)
     at = (x - x.min()) / (x.max() - x.min())
     levels = np.array([(a, b) for a in np.linspace(0.01, 0.99, 15) for b in np.linspace(0.01, 0.99, 15)])
     mu = levels[:, :1] * (1 - at) + levels[:, 1:] * at
     theta = levels[np.argmax(successes @ np.log(mu).T + (trials - successes) @ np.log1p(-mu).T, axis=-1)]
     design = np.stack([1 - at, at])  # (2, n)
     value = log_likelihood(successes, trials, theta @ design)
-    for _ in range(MAX_STEPS):
+    for done in range(MAX_STEPS):
+        bar(done, MAX_STEPS)
         mu = np.clip(theta @ design, TINY, 1 - TINY)
         gradient = ((successes - trials * mu) / (mu * (1 - mu))) @ design.T
         hessian = np.einsum("kn,bn,ln->bkl", design, trials / (mu * (1 - mu)), design)
@@ -318,8 +336,9 @@ def fit_line(x: Array, successes: Array, trials: Array) -> tuple[Array, Array]:
 
 
 def profile(
-    shape: Shape, x: Array, successes: Array, trials: Array, box: Box, coefficient: int, values: Array
-) -> Array:
+    shape: Shape, x: Array, successes: Array, trials: Array, box: Box, coefficient: int, values: Array,
+    progress: Report | None = None,
+) -> Array:  # fmt: skip
     """Log likelihood (K,) of one row of successes (n,) with a coefficient held at each of K values, the others free."""
     theta = np.repeat(grid(shape, x, box.fixing(coefficient, float(values[0]))).theta[None], len(values), axis=0)
     theta[:, :, coefficient] = values[:, None]
@@ -329,7 +348,7 @@ def profile(
     high = np.tile(np.array(box.high), (len(values), 1))
     low[:, coefficient] = high[:, coefficient] = values
     rows = np.broadcast_to(successes, (len(values), len(successes)))
-    return fit_rows(shape, x, rows, trials, low, high, starts)[1]
+    return fit_rows(shape, x, rows, trials, low, high, starts, progress)[1]
 
 
 def simulate(mu: Array, trials: Array, dispersion: float, n: int, rng: np.random.Generator) -> Array:
@@ -389,8 +408,9 @@ class Cells:
 
 
 def likelihood_cells(
-    shape: Shape, x: Array, successes: Array, trials: Array, box: Box, dispersion: float, best: Array
-) -> Cells:
+    shape: Shape, x: Array, successes: Array, trials: Array, box: Box, dispersion: float, best: Array,
+    progress: Report | None = None,
+) -> Cells:  # fmt: skip
     """The log likelihood of successes (n,), over the dispersion, on a grid narrowed to where it is within 12 of its best.
 
     best : (4,) the coefficients of greatest likelihood, which every grid contains in its range.
@@ -402,7 +422,9 @@ def likelihood_cells(
     top = best.copy()
     top[WIDTH] = np.log(top[WIDTH])
     peak = float(log_likelihood(successes, trials, mean(shape, x, best))) / dispersion
-    for _ in range(MOST_NARROWINGS):
+    bar = Bar(progress)
+    for narrowed in range(MOST_NARROWINGS):
+        bar(narrowed, MOST_NARROWINGS)
         cell = (high - low) / counts
         centres = [a + c * (np.arange(k) + 0.5) for a, c, k in zip(low, cell, counts, strict=True)]
         theta = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, 4)

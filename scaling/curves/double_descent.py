@@ -26,6 +26,7 @@ from scaling.fitting.solver import solve
 from scaling.laws.broken_power_law import broken_power_law
 from scaling.laws.double_descent import double_descent_law, ridge_variance, u_shaped_law
 from scaling.laws.law import Array, Law
+from scaling.progress import Bar, Report
 
 SCHEMA = "scaling.descent/1"
 VALUE_COLUMNS = ("test_loss", "test_error", "val_loss", "validation_loss", "loss")
@@ -201,6 +202,7 @@ def double_descent(
     level: float = 0.95,
     n_resamples: int = 200,
     rng: int = 0,
+    progress: Report | None = None,
 ) -> DoubleDescent:
     """Test for, locate and measure a double descent along one axis (size, training time or samples).
 
@@ -214,6 +216,7 @@ def double_descent(
     train : column of training accuracy (its name holds 'acc') or training error; the threshold is where its centre
         first passes `fitted_at` (0.99, or 0.01 for an error or loss).
     n_samples : training-set size, reported beside the peak. n_resamples : simulated curves behind the intervals.
+    progress : called with (work done, work in all); what it raises ends the work.
 
     Raises RunsError for missing columns, values that are not positive, or fewer than 6 distinct axis values.
     """
@@ -240,7 +243,10 @@ def double_descent(
     x, logs = _collect(x_all, y_all, table[replicate].to_numpy() if replicate else None, warnings)
     if len(x) < FEWEST_POINTS:
         raise RunsError(f"{len(x)} distinct values of {axis!r}; at least {FEWEST_POINTS} are needed to see a peak.")
+    bar = Bar(progress)
+    of_test, of_families, of_simulated, of_place = bar.parts(1, 6, 1, 3)
     test = peak_test(x, logs, centre=centre)
+    of_test(1, 1)
     middle = np.array([np.median(v) if centre == "median" else np.mean(v) for v in logs])
     counts = _effective_counts(logs, centre)
     found = test.p_value <= 1 - level
@@ -251,14 +257,15 @@ def double_descent(
     inside = slice(test.left, test.right + 1)
     peak = test.left + int(np.argmax(y[inside])) if found else int(np.argmax(y))
     before, after = _least(x, y, 0, peak), _least(x, y, peak + 1, len(x))
-    laws, theta, models = _compare(x, y, counts, axis, value)
+    laws, theta, models = _compare(x, y, counts, axis, value, of_families)
     spread = np.maximum(test.noise, NOISE_FLOOR) / np.sqrt(counts)
     draws = _simulate(laws, theta, x, y, axis, spread, n_resamples if found else 0, rng)
+    of_simulated(1, 1)
     height, width = _peak_bands(theta.get("double_descent"), draws, x, level)
     location = Band(np.nan, np.nan, np.nan, level)
     if "double_descent" in theta:
         variance = max(test.noise, NOISE_FLOOR) ** 2 if test.from_replicates else 0.0
-        place = place_of_top(x, middle, counts, variance, test.dof, level, theta["double_descent"])
+        place = place_of_top(x, middle, counts, variance, test.dof, level, theta["double_descent"], of_place)
         location = Band(place.estimate, place.low, place.high, level)
     threshold = np.nan
     if train is not None:
@@ -287,6 +294,7 @@ def double_descent(
         warnings.append(
             "the fitted peak has no rounded top: its height follows from where the axis happens to be sampled."
         )
+    bar(1, 1)
     first_end = int(np.argmin(y[: peak + 1]))
     lower = x > x[peak]
     recovered = np.flatnonzero(lower & (y < before[1])) if np.isfinite(before[1]) else np.array([], int)
@@ -319,15 +327,21 @@ def double_descent(
     )
 
 
-def double_descents(table: pd.DataFrame, by: str | Sequence[str], **options: Any) -> dict[Any, DoubleDescent]:
-    """`double_descent` for each group of a table (label noise, penalty, ...): {group: result}, groups sorted."""
+def double_descents(
+    table: pd.DataFrame, by: str | Sequence[str], *, progress: Report | None = None, **options: Any
+) -> dict[Any, DoubleDescent]:
+    """`double_descent` for each group of a table (label noise, penalty, ...): {group: result}, groups sorted.
+
+    progress : called with (work done, work in all); what it raises ends the work.
+    """
     columns = [by] if isinstance(by, str) else list(by)
     for column in columns:
         if column not in table:
             raise RunsError(f"no column {column!r} to group by; columns: {', '.join(map(str, table.columns))}.")
+    groups = list(table.groupby(columns, sort=True))
     return {
-        (key[0] if len(columns) == 1 else key): double_descent(part, **options)
-        for key, part in table.groupby(columns, sort=True)
+        (key[0] if len(columns) == 1 else key): double_descent(rows, **options, progress=part)
+        for (key, rows), part in zip(groups, Bar(progress).each(len(groups)), strict=True)
     }
 
 
@@ -447,7 +461,7 @@ def _effective_counts(logs: Sequence[Array], centre: str) -> Array:
 
 
 def _compare(
-    x: Array, y: Array, counts: Array, axis: str, value: str
+    x: Array, y: Array, counts: Array, axis: str, value: str, bar: Bar
 ) -> tuple[dict[str, Law], dict[str, Array], pd.DataFrame]:
     """Fits of each family to the centres in log value, and the table that ranks them."""
     span = (float(x[0]), float(x[-1]))
@@ -461,7 +475,7 @@ def _compare(
     theta: dict[str, Array] = {}
     rows = []
     n = len(x)
-    for name, law in laws.items():
+    for (name, law), _ in zip(laws.items(), bar.each(len(laws)), strict=True):
         try:
             with np.errstate(all="ignore"):  # a coefficient that the sweep does not determine runs to its bound
                 result = fit(law, table, Squared(of="log"), weights=counts / counts.mean())

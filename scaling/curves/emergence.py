@@ -20,6 +20,7 @@ from scaling.curves import binomial as curves
 from scaling.curves.binomial import CEILING, FLOOR, LOGISTIC, MIDDLE, RAMP, SMOOTH, WIDTH, Box, Shape
 from scaling.errors import RunsError
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 
 SCHEMA = "scaling.emergence/1"
 SHAPES = (*SMOOTH, RAMP)
@@ -29,6 +30,7 @@ FEWEST_POINTS = 5
 FEWEST_SCALES = 4
 N_REGION = 2000  # curves that map what the scores allow, of each shape
 LEAST_WEIGHT = 0.005  # of a shape, below which forecasts leave it out
+CROSSING_ROUNDS, CROSSING_VALUES = 3, 9  # of a search between two values of a profile
 INSIDE_FOR_SHAPE = 3  # scales inside the transition, below which its sharpness is only bounded
 
 
@@ -292,6 +294,7 @@ def emergence(
     level: float = 0.95,
     n_draws: int = 400,
     rng: int | np.random.Generator = 0,
+    progress: Report | None = None,
 ) -> Emergence:
     """Place, width and suddenness of the rise of a score with scale.
 
@@ -309,6 +312,7 @@ def emergence(
     onset_gain : the onset is where the expected score passes the floor by this much.
     level : of all intervals; the false-claim rate of "sudden" is at most (1 - level) / 2 for the curves considered.
     n_draws : simulated tables for each p-value, and curves for forecasts.
+    progress : called with (work done, work in all); what it raises ends the work.
 
     Returns an Emergence. Raises RunsError for scores outside [0, 1], scales that cannot be logged, too few of them.
     Source: tests and shapes as in Wei et al. 2022, arXiv:2206.07682; Schaeffer et al. 2023, arXiv:2304.15004; Du et al.
@@ -326,22 +330,26 @@ def emergence(
     highest_floor = float(np.clip(np.median(scores.successes / scores.trials), 0.01, 0.9))
     box = curves.box_for(scores.x, floor, ceiling, highest_floor)
 
-    fits = _fit_all(scores.x, scores.successes[None], scores.trials, box, scores.counted)
+    # about the time that each takes: simulated tables are fitted in batches, profiles value by value
+    first, simulated, widths, middles, spread = Bar(progress).parts(0.1, n_draws / 250, 0.4, 0.4, 0.2)
+    fits = _fit_all(scores.x, scores.successes[None], scores.trials, box, scores.counted, first)
     dispersion = float(fits.dispersion[0])
     models = _model_table(scores, fits, box, dispersion, log_x)
     theta = {s.name: fits.theta[s.name][0] for s in SHAPES}
     best = SHAPE_OF[next(m for m in models["model"] if m in SHAPE_OF)]
 
-    p_change, p_corner = _tests(scores, fits, box, n_draws, generator)
+    p_change, p_corner = _tests(scores, fits, box, n_draws, generator, simulated)
     critical = _critical(level, dispersion, scores.counted, len(scores.x) - box.n_free)
-    width = _profile_band(scores, fits, box, dispersion, WIDTH, critical, level, float(theta[best.name][WIDTH]))
-    middle = _profile_band(scores, fits, box, dispersion, MIDDLE, critical, level, float(theta[best.name][MIDDLE]))
+    width = _profile_band(scores, fits, box, dispersion, WIDTH, critical, level, float(theta[best.name][WIDTH]), widths)
+    middle = _profile_band(
+        scores, fits, box, dispersion, MIDDLE, critical, level, float(theta[best.name][MIDDLE]), middles
+    )
 
     cells = {
         s.name: curves.likelihood_cells(
-            s, scores.x, scores.successes, scores.trials, box, dispersion, fits.theta[s.name][0]
+            s, scores.x, scores.successes, scores.trials, box, dispersion, fits.theta[s.name][0], part
         )
-        for s in SHAPES
+        for s, part in zip(SHAPES, spread.each(len(SHAPES)), strict=True)
     }
     draws = _draws(models, cells, n_draws, generator)
     region = _region(scores, fits, cells, dispersion, generator)
@@ -491,14 +499,16 @@ def _notes(table: pd.DataFrame, scores: _Scores) -> list[str]:
 # --- fitting ---------------------------------------------------------------------------------------------------------
 
 
-def _fit_all(x: Array, successes: Array, trials: Array, box: Box, counted: bool) -> _Fits:
+def _fit_all(x: Array, successes: Array, trials: Array, box: Box, counted: bool, bar: Bar) -> _Fits:
     value: dict[str, Array] = {}
     theta: dict[str, Array] = {}
-    for shape in SHAPES:
-        theta[shape.name], value[shape.name] = curves.fit_shape(shape, x, successes, trials, box)
+    *of_shapes, of_line = bar.parts(*(3.0 if s.cornered else 1.0 for s in SHAPES), 0.5)  # corners: more starts
+    for shape, part in zip(SHAPES, of_shapes, strict=True):
+        theta[shape.name], value[shape.name] = curves.fit_shape(shape, x, successes, trials, box, part)
     theta["step"], value["step"] = curves.fit_step(x, successes, trials, box)
     flat, value["flat"] = curves.fit_flat(successes, trials)
-    theta["linear"], value["linear"] = curves.fit_line(x, successes, trials)
+    theta["linear"], value["linear"] = curves.fit_line(x, successes, trials, of_line)
+    bar(1, 1)
     dof = max(len(x) - box.n_free, 1)
     means = [curves.mean(s, x, theta[s.name]) for s in SHAPES]
     dispersion = np.min([curves.pearson(successes, trials, m) for m in means], axis=0) / dof
@@ -539,7 +549,9 @@ def _model_table(scores: _Scores, fits: _Fits, box: Box, dispersion: float, log_
     return table.loc[order].reset_index(drop=True)
 
 
-def _tests(scores: _Scores, fits: _Fits, box: Box, n_draws: int, rng: np.random.Generator) -> tuple[float, float]:
+def _tests(
+    scores: _Scores, fits: _Fits, box: Box, n_draws: int, rng: np.random.Generator, bar: Bar
+) -> tuple[float, float]:
     """p-values of a constant rate, and of the smooth curves against a corner or a jump, both by simulated tables."""
     dispersion = float(fits.dispersion[0])
     flat = np.full(len(scores.x), float(fits.flat[0]))
@@ -556,9 +568,10 @@ def _tests(scores: _Scores, fits: _Fits, box: Box, n_draws: int, rng: np.random.
     flat_dispersion = float(curves.pearson(scores.successes, scores.trials, flat)) / max(len(scores.x) - 1, 1)
     flat_dispersion = dispersion if scores.counted else max(flat_dispersion, 1e-8)
     out = []
-    for mu, phi, statistic in ((flat, flat_dispersion, change), (smooth, dispersion, corner)):
+    claims = ((flat, flat_dispersion, change), (smooth, dispersion, corner))
+    for (mu, phi, statistic), part in zip(claims, bar.parts(1, 1), strict=True):
         rows = curves.simulate(mu, scores.trials, phi, n_draws, rng)
-        simulated = statistic(_fit_all(scores.x, rows, scores.trials, box, scores.counted))
+        simulated = statistic(_fit_all(scores.x, rows, scores.trials, box, scores.counted, part))
         observed = float(statistic(fits)[0])
         out.append((1 + int(np.sum(simulated >= observed - 1e-9))) / (n_draws + 1))
     return out[0], out[1]
@@ -580,6 +593,7 @@ def _profile_band(
     critical: float,
     level: float,
     estimate: float,
+    bar: Bar,
 ) -> Band:
     """Values of a coefficient that some curve reconciles with the scores: the union over the shapes, by profiles."""
     best = max(float(fits.value[s.name][0]) for s in SHAPES)
@@ -590,8 +604,14 @@ def _profile_band(
     def spread(a: float, b: float, n: int) -> Array:
         return np.geomspace(a, b, n) if log else np.linspace(a, b, n)
 
+    coarse, *fine = bar.parts(41, *[CROSSING_VALUES] * 2 * CROSSING_ROUNDS)
+    rounds = iter([coarse, *fine])
+
     def drop(values: Array) -> Array:
-        each = [curves.profile(s, scores.x, scores.successes, scores.trials, box, coefficient, values) for s in SHAPES]
+        each = [
+            curves.profile(s, scores.x, scores.successes, scores.trials, box, coefficient, values, part)
+            for s, part in zip(SHAPES, next(rounds).each(len(SHAPES)), strict=True)
+        ]
         return (best - np.max(each, axis=0)) / dispersion
 
     values = np.unique(np.concatenate([spread(low, high, 41), own]))
@@ -602,13 +622,14 @@ def _profile_band(
         _crossing(drop, spread, values[first - 1], values[first], critical) if first > 0 else (0.0 if log else -np.inf)
     )
     upper = _crossing(drop, spread, values[last + 1], values[last], critical) if last + 1 < len(values) else np.inf
+    bar(1, 1)
     return Band(estimate, min(lower, estimate), max(upper, estimate), level)
 
 
 def _crossing(drop: Any, spread: Any, outside: float, inside: float, critical: float) -> float:
     """Where the drop passes the critical value between a value outside and one inside."""
-    for _ in range(3):
-        values = spread(outside, inside, 9)
+    for _ in range(CROSSING_ROUNDS):
+        values = spread(outside, inside, CROSSING_VALUES)
         allowed = drop(values) <= critical
         allowed[-1] = True
         k = int(np.argmax(allowed))

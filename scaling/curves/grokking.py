@@ -17,6 +17,7 @@ import pandas as pd
 
 from scaling.errors import RunsError
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 
 SCHEMA = "scaling.grokking/1"
 TRAIN_COLUMNS = ("train_acc", "train_accuracy", "acc_train")
@@ -136,6 +137,7 @@ def grokking(
     least_ratio: float = LEAST_RATIO,
     level: float = 0.95,
     rng: int = 0,
+    progress: Report | None = None,
 ) -> Grokking:
     """Memorisation, generalisation and the delay between them, for each run of a table of accuracy curves.
 
@@ -146,6 +148,7 @@ def grokking(
     train_threshold, threshold : accuracies that count as memorised and generalised.
     sustain : consecutive logged values at or above the threshold; the step reported is the first of them.
     least_ratio : generalisation at this multiple of the memorisation step, or later, is late.
+    progress : called with (work done, work in all); what it raises ends the work.
 
     A run "grokked" when the ratio is at least `least_ratio` for every pair of steps the spacing of the log allows and
     validation accuracy trailed by LEAST_GAP on average in between: noise around the threshold is no delay.
@@ -161,7 +164,8 @@ def grokking(
     table = _checked(curves, step, train, validation, run)
     warnings = []
     rows = []
-    for name, one in table.groupby("run", sort=False):
+    each = table.groupby("run", sort=False)
+    for (name, one), _ in zip(each, Bar(progress).each(each.ngroups), strict=True):
         one = one.sort_values("step")
         if len(one) < max(FEWEST_STEPS, sustain):
             raise RunsError(

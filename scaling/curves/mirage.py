@@ -17,6 +17,7 @@ from scaling.curves import binomial as curves
 from scaling.curves.emergence import Band, Emergence, _critical, _plain, emergence
 from scaling.errors import RunsError
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 
 SCHEMA = "scaling.mirage/1"
 MOST_TOKENS = 1e3
@@ -92,6 +93,7 @@ def mirage(
     sudden_width: float | None = None,
     level: float = 0.95,
     rng: int | np.random.Generator = 0,
+    progress: Report | None = None,
     **options: Any,
 ) -> Mirage:
     """Hold a whole-answer score against the rate of its parts.
@@ -101,6 +103,7 @@ def mirage(
     table : one row per model with both scores. exact : rate of wholly right answers. per_token : rate of right parts.
     n_items : test items, a number or a column. n_tokens_per_item : parts per item, from which the counts of the
         per-token rate follow. chance_per_token : the per-token rate of guessing.
+    progress : called with (work done, work in all); what it raises ends the work.
     options : passed to `emergence` for both metrics.
 
     The verdict is "metric" where the exact score is sudden and the per-token rate is surely not, "ability" where both are
@@ -116,11 +119,15 @@ def mirage(
     items = used[n_items].to_numpy(float) if isinstance(n_items, str) else np.full(len(used), float(n_items))
     used["_part_trials"] = items * n_tokens_per_item
     shared: dict[str, Any] = {"x": x, "sudden_width": sudden_width, "level": level, "rng": rng, **options}
-    whole = emergence(used, score=exact, n_items=n_items, floor=0.0, **shared)
-    parts = emergence(used, score=per_token, n_items="_part_trials", floor=chance_per_token, **shared)
+    of_whole, of_parts, of_power = Bar(progress).parts(10, 10, 1)
+    whole = emergence(used, score=exact, n_items=n_items, floor=0.0, progress=of_whole, **shared)
+    parts = emergence(
+        used, score=per_token, n_items="_part_trials", floor=chance_per_token, progress=of_parts, **shared
+    )
 
     p, rate = used[per_token].to_numpy(float), used[exact].to_numpy(float)
     exponent, p_power, dispersion = _power(p, rate * items, items, level, np.random.default_rng(rng))
+    of_power(1, 1)
     if whole.verdict == "gradual":
         verdict = "gradual"
     elif whole.verdict == "sudden" and parts.verdict == "gradual":
@@ -307,13 +314,16 @@ def one_curve(
     ceiling: float | None = None,
     n_draws: int = 200,
     rng: int | np.random.Generator = 0,
+    progress: Report | None = None,
     **options: Any,
 ) -> OneCurve:
     """The loss view: does the score follow from the loss alone, whatever the family, or has each group its own curve?
 
     A logistic curve is fitted to all scores and to each group of the column `by` (groups with fewer than 3 scores are left
     out); the gain in likelihood is held against simulated tables in which one curve is the truth, with the scatter
-    of the separate curves. Raises RunsError for fewer than two groups. Source: Du et al. 2024, arXiv:2403.15796.
+    of the separate curves. progress : called with (work done, work in all); what it raises ends the work.
+
+    Raises RunsError for fewer than two groups. Source: Du et al. 2024, arXiv:2403.15796.
     """
     if by not in table.columns:
         raise RunsError(f"column {by!r} is not in the table; it has {', '.join(map(str, table.columns[:12]))}.")
@@ -326,9 +336,11 @@ def one_curve(
             f"column {by!r} has {len(kept)} groups with at least 3 different values of {x!r}: two are needed."
         )
     used = known[known[by].isin(kept)].reset_index(drop=True)
+    of_all, of_groups, of_simulated = Bar(progress).parts(1 + n_draws / 250, 0.1, n_draws / 250)
     common = emergence(
-        used, x=x, score=score, n_items=n_items, floor=floor, ceiling=ceiling, rng=generator, n_draws=n_draws, **options
-    )
+        used, x=x, score=score, n_items=n_items, floor=floor, ceiling=ceiling, rng=generator, n_draws=n_draws,
+        progress=of_all, **options,
+    )  # fmt: skip
     place = common._working(used[x].to_numpy(float))
     trials = common.points["trials"].to_numpy(float)
     successes = trials * used[score].to_numpy(float)
@@ -336,20 +348,21 @@ def one_curve(
     dof = max(len(used) - len(kept) * common.box.n_free, 1)
     counted = n_items is not None
 
-    def statistic(rows: Array) -> tuple[Array, Array, Array, list[Array]]:
-        together, value = curves.fit_shape(curves.LOGISTIC, place, rows, trials, common.box)
+    def statistic(rows: Array, bar: Bar) -> tuple[Array, Array, Array, list[Array]]:
+        of_common, of_members = bar.parts(1, 1)
+        together, value = curves.fit_shape(curves.LOGISTIC, place, rows, trials, common.box, of_common)
         apart, chi, fitted = np.zeros(len(rows)), np.zeros(len(rows)), []
-        for m in members:
-            theta, v = curves.fit_shape(curves.LOGISTIC, place[m], rows[:, m], trials[m], common.box)
+        for m, part in zip(members, of_members.each(len(members)), strict=True):
+            theta, v = curves.fit_shape(curves.LOGISTIC, place[m], rows[:, m], trials[m], common.box, part)
             apart += v
             chi += curves.pearson(rows[:, m], trials[m], curves.mean(curves.LOGISTIC, place[m], theta))
             fitted.append(theta)
         phi = np.maximum(chi / dof, 1.0 if counted else 1e-8)
         return (apart - value) / phi, phi, together, fitted
 
-    observed, phi, together, fitted = statistic(successes[None])
+    observed, phi, together, fitted = statistic(successes[None], of_groups)
     mu = curves.mean(curves.LOGISTIC, place, together[0])
-    simulated = statistic(curves.simulate(mu, trials, float(phi[0]), n_draws, generator))[0]
+    simulated = statistic(curves.simulate(mu, trials, float(phi[0]), n_draws, generator), of_simulated)[0]
     p_value = (1 + int(np.sum(simulated >= observed[0] - 1e-9))) / (n_draws + 1)
     rows = [
         {

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 
 N_COEFS = 7  # of the curve: one of them the place of the top
 #: working coordinates, all logs: floor, size of the peak, exponent of the trend, stretch nu, e, and where the top lies
@@ -41,12 +42,14 @@ class Place:
 
 
 def place_of_top(
-    x: Array, log_y: Array, weights: Array, variance: float, dof: int, level: float, theta: Array
-) -> Place:
+    x: Array, log_y: Array, weights: Array, variance: float, dof: int, level: float, theta: Array,
+    progress: Report | None = None,
+) -> Place:  # fmt: skip
     """Interval for the axis value at which the curve peaks, by the profile of its squared residuals.
 
     x (n,) rising axis values; log_y (n,) log values with weights (n,) in units of one observation. variance, dof : of one
-    observation from repeats, 0 and 0 without. theta (7,) : coefficients of `double_descent_law`, a start.
+    observation from repeats, 0 and 0 without. theta (7,) : coefficients of `double_descent_law`, a start. progress : called
+    with (work done, work in all).
     Allowed are places whose best curve has squared residuals within the F quantile of the best curve's; the noise is
     pooled over repeats and residuals, or that of the residuals alone where it is larger (a law that is off).
     """
@@ -55,8 +58,10 @@ def place_of_top(
     log_x = np.log(x)
     places = np.linspace(log_x[0], log_x[-1], PLACES + 2)[1:-1]
     own = _from_theta(theta)
-    squares, w = _best_at(places, log_x, log_y, weights, own)
-    at, least = _refined_minimum(places, squares, w, log_x, log_y, weights)
+    bar = Bar(progress)
+    of_grid, of_minimum, *of_ends = bar.parts(6, 1, 2, 2)
+    squares, w = _best_at(places, log_x, log_y, weights, own, of_grid)
+    at, least = _refined_minimum(places, squares, w, log_x, log_y, weights, of_minimum)
     left = len(x) - N_COEFS
     if left < 1 and not dof:
         return Place(float(np.exp(at)), np.nan, np.nan, least)
@@ -67,11 +72,12 @@ def place_of_top(
     places, squares, w = _with(places, squares, w, at, least)
     inside = np.flatnonzero(squares <= limit)
     ends = []
-    for k, side in ((int(inside[0]), -1), (int(inside[-1]), 1)):
+    for (k, side), part in zip(((int(inside[0]), -1), (int(inside[-1]), 1)), of_ends, strict=True):
         if not 0 <= k + side < len(places):
             ends.append(np.nan)
             continue
-        ends.append(_end(places[k], places[k + side], w[k], w[k + side], limit, log_x, log_y, weights))
+        ends.append(_end(places[k], places[k + side], w[k], w[k + side], limit, log_x, log_y, weights, part))
+    bar(1, 1)
     return Place(float(np.exp(at)), float(np.exp(ends[0])), float(np.exp(ends[1])), least)
 
 
@@ -99,23 +105,26 @@ def _from_theta(theta: Array) -> Array:
     return np.array([[alpha, nu, e, 0.1], [alpha, nu, e, 0.5]])
 
 
-def _best_at(places: Array, log_x: Array, log_y: Array, weights: Array, own: Array) -> tuple[Array, Array]:
+def _best_at(places: Array, log_x: Array, log_y: Array, weights: Array, own: Array, bar: Bar) -> tuple[Array, Array]:
     """Least squared residuals (m,) of curves with their top at each of `places` (m,), and their coordinates (m, 6)."""
     shapes = np.clip(np.log(np.concatenate([STARTS, own])), LOWEST[2:], HIGHEST[2:])
     starts = _with_levels(np.broadcast_to(shapes, (len(places), *shapes.shape)), places, log_x, log_y, weights)
     squares = np.sum(weights * _residual(starts, places[:, None], log_x, log_y) ** 2, axis=-1)
     chosen = np.argsort(squares, axis=1, kind="stable")[:, :KEPT]
     starts = np.take_along_axis(starts, chosen[..., None], axis=1)
-    squares, w = _polish(starts.reshape(-1, 6), np.repeat(places, KEPT), log_x, log_y, weights, ROUGHLY)
+    of_starts, of_sweep = bar.parts(2, 1)
+    squares, w = _polish(starts.reshape(-1, 6), np.repeat(places, KEPT), log_x, log_y, weights, of_starts, ROUGHLY)
     squares, w = squares.reshape(-1, KEPT), w.reshape(-1, KEPT, 6)
     rows, best = np.arange(len(places)), squares.argmin(axis=1)
-    return _swept(places, squares[rows, best], w[rows, best], log_x, log_y, weights)
+    return _swept(places, squares[rows, best], w[rows, best], log_x, log_y, weights, of_sweep)
 
 
-def _swept(places: Array, squares: Array, w: Array, log_x: Array, log_y: Array, weights: Array) -> tuple[Array, Array]:
+def _swept(
+    places: Array, squares: Array, w: Array, log_x: Array, log_y: Array, weights: Array, bar: Bar
+) -> tuple[Array, Array]:
     """Each place once more from the curves of its two neighbours: a local optimum is seldom one of all three."""
-    for shift in (1, -1):
-        again, other = _polish(np.roll(w, shift, axis=0), places, log_x, log_y, weights)
+    for shift, part in zip((1, -1), bar.parts(1, 1), strict=True):
+        again, other = _polish(np.roll(w, shift, axis=0), places, log_x, log_y, weights, part)
         better = again < squares
         squares, w = np.where(better, again, squares), np.where(better[:, None], other, w)
     return squares, w
@@ -145,7 +154,7 @@ def _residual(w: Array, places: Array, log_x: Array, log_y: Array) -> Array:
 
 
 def _polish(
-    w: Array, places: Array, log_x: Array, log_y: Array, weights: Array, close: float = CLOSE
+    w: Array, places: Array, log_x: Array, log_y: Array, weights: Array, bar: Bar, close: float = CLOSE
 ) -> tuple[Array, Array]:
     """Levenberg-Marquardt from w (b, 6), the top of each row held at its place (b,): squared residuals (b,) and w (b, 6).
 
@@ -156,6 +165,7 @@ def _polish(
     squares = np.sum(weights * residual**2, axis=1)
     damping, rows = np.full(len(w), 1e-2), np.arange(len(w))
     for _ in range(STEPS):
+        bar(len(w) - len(rows), len(w))
         at = w[rows]
         moved = at[:, None].astype(complex) + 1e-30j * np.eye(6)  # complex steps: exact derivatives
         jacobian = _residual(moved, np.repeat(places[rows, None], 6, axis=1), log_x, log_y).imag / 1e-30  # (b, 6, n)
@@ -179,18 +189,19 @@ def _polish(
         rows = rows[~done]
         if not len(rows):
             break
+    bar(1, 1)
     return squares, w
 
 
 def _refined_minimum(
-    places: Array, squares: Array, w: Array, log_x: Array, log_y: Array, weights: Array
+    places: Array, squares: Array, w: Array, log_x: Array, log_y: Array, weights: Array, bar: Bar
 ) -> tuple[float, float]:
     """The place of the least squared residuals, between the points of the coarse grid as well."""
     k = int(squares.argmin())
     at, least, start, reach = float(places[k]), float(squares[k]), w[k], float(places[1] - places[0])
-    for _ in range(ROUNDS):
+    for part in bar.each(ROUNDS):
         near = np.clip(at + reach * np.linspace(-1, 1, 2 * CELLS + 1), log_x[0], log_x[-1])
-        values, found = _polish(np.repeat(start[None], len(near), 0), near, log_x, log_y, weights)
+        values, found = _polish(np.repeat(start[None], len(near), 0), near, log_x, log_y, weights, part)
         j = int(values.argmin())
         if values[j] < least:
             at, least, start = float(near[j]), float(values[j]), found[j]
@@ -206,13 +217,14 @@ def _with(places: Array, squares: Array, w: Array, at: float, least: float) -> t
 
 
 def _end(
-    inside: float, outside: float, w_in: Array, w_out: Array, limit: float, log_x: Array, log_y: Array, weights: Array
-) -> float:
+    inside: float, outside: float, w_in: Array, w_out: Array, limit: float, log_x: Array, log_y: Array, weights: Array,
+    bar: Bar,
+) -> float:  # fmt: skip
     """Where the squared residuals pass the limit between a place inside and its neighbour outside."""
-    for _ in range(ROUNDS):
+    for part in bar.each(ROUNDS):
         places = np.linspace(inside, outside, CELLS + 1)[1:-1]
         starts = np.concatenate([np.repeat(w_in[None], len(places), 0), np.repeat(w_out[None], len(places), 0)])
-        squares, w = _polish(starts, np.tile(places, 2), log_x, log_y, weights)
+        squares, w = _polish(starts, np.tile(places, 2), log_x, log_y, weights, part)
         squares, w = squares.reshape(2, -1), w.reshape(2, -1, 6)
         pick = squares.argmin(axis=0)
         ok = np.flatnonzero(squares.min(axis=0) <= limit)

@@ -173,6 +173,7 @@ def _maximise(design: Array, y: Array, n: Array, attacker: Array) -> tuple[Array
     k = design.shape[1]
 
     def value_and_gradient(theta: Array) -> tuple[float, Array]:
+        """Negative log likelihood of all attackers at theta (k + 1,), and its derivative (k + 1,)."""
         tau = np.exp(theta[k])
         eta = (design @ theta[:k])[:, None] + tau * nodes  # (rows, nodes)
         each = y[:, None] * eta - n[:, None] * np.logaddexp(0.0, eta)

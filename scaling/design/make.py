@@ -15,6 +15,7 @@ from scaling.design.search import Found, Room, free_runs, information, isoflop_r
 from scaling.errors import PlanError
 from scaling.fitting.result import FitResult
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 from scaling.quantities import parse_quantity
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def design(
     compute: Accounting = DENSE,
     inputs: Mapping[str, float] | None = None,
     rng: int | np.random.Generator = 0,
+    progress: Report | None = None,
 ) -> Design:
     """The next runs: those that narrow the band of what is to be decided most for the compute at hand.
 
@@ -61,6 +63,7 @@ def design(
     tokens_per_param : (lowest, highest) of the runs; default the range of the runs done, for beyond it the law was not seen.
     floor : width, high / low, of an error of the quantity that no run removes, such as the spread over plausible laws.
     compute : what a run costs. inputs : values of the law's other inputs.
+    progress : called with (work done, work in all); what it raises ends the work.
 
     The law is linearised at the estimate and at draws of its coefficients; a run adds the information
     (gradient of its residual / its noise)^2, with the noise and its trend in compute as fitted, and with the error that
@@ -74,7 +77,7 @@ def design(
     _check(quantity, kind, level, floor, tokens_per_param, most_runs)
     local = linearise(result, target, quantity, compute, inputs or {}, level, rng)
     room = _room(local, money, largest, smallest, tokens_per_param, most_runs, compute)
-    return _design(local, target, money, quantity, kind, level, room, floor, compute)
+    return _design(local, target, money, quantity, kind, level, room, floor, compute, Bar(progress))
 
 
 def ladder_for(
@@ -93,11 +96,13 @@ def ladder_for(
     compute: Accounting = DENSE,
     inputs: Mapping[str, float] | None = None,
     rng: int | np.random.Generator = 0,
+    progress: Report | None = None,
 ) -> Ladder:
     """How much compute the next runs need for a band of +- `band` (0.1 is 10 %), by bisection on the spend.
 
     limit : most compute to consider; default the target itself, for beyond it the run to be planned is cheaper than its
-    preparation. The rest as in `design`. The answer has a status: see Ladder.
+    preparation. progress : called with (work done, work in all); what it raises ends the work. The rest as in `design`.
+    The answer has a status: see Ladder.
     """
     target = parse_quantity(flops, "flops", name="flops")
     most = target if limit is None else parse_quantity(limit, "flops", name="limit")
@@ -108,11 +113,14 @@ def ladder_for(
     local = linearise(result, target, quantity, compute, inputs or {}, level, rng)
     words = f"the {level:.0%} band of the {WORDS[quantity]} at {target:.3g} FLOPs"
 
-    def at(spend: float) -> Design:
+    bar = Bar(progress)
+
+    def at(spend: float, part: Bar) -> Design:
         room = _room(local, spend, None, smallest, tokens_per_param, most_runs, compute)
-        return _design(local, target, spend, quantity, kind, level, room, floor, compute)
+        return _design(local, target, spend, quantity, kind, level, room, floor, compute, part)
 
     def answer(status: str, message: str, spend: float | None, made: Design | None) -> Ladder:
+        bar(1, 1)
         return Ladder(status, message, wanted, quantity, target, level, spend, most, made)
 
     if floor >= wanted:
@@ -123,7 +131,8 @@ def ladder_for(
         return answer(
             "already", f"{words[0].upper()}{words[1:]} is {band_words(now)} now: no further runs are needed.", 0.0, None
         )
-    best = at(most)
+    of_most, of_search = bar.parts(1, BISECTIONS / 2)
+    best = at(most, of_most)
     if best.width_then > wanted:
         why = (
             f"{words[0].upper()}{words[1:]} cannot be brought to {band_words(wanted)} with {most:.3g} FLOPs in at most {most_runs} further runs: "
@@ -131,10 +140,11 @@ def ladder_for(
         )
         return answer("out_of_reach", why, None, best)
     low, high = np.log(best.runs["flops"].min()), np.log(most)
-    for _ in range(BISECTIONS):
+    steps = min(BISECTIONS, int(np.ceil(np.log2(max((high - low) / PRECISION, 2)))))
+    for part in of_search.each(steps):
         middle = 0.5 * (low + high)
         try:
-            made = at(float(np.exp(middle)))
+            made = at(float(np.exp(middle)), part)
         except PlanError:  # too little for any run
             low = middle
             continue
@@ -178,12 +188,13 @@ def band_with(
 
 def _design(
     local: Local, target: float, spend: float, quantity: str, kind: str, level: float, room: Room, floor: float,
-    compute: Accounting,
+    compute: Accounting, bar: Bar,
 ) -> Design:  # fmt: skip
     import pandas as pd
 
     search = free_runs if kind == "free" else isoflop_runs
-    found = search(local, spend, room, compute)
+    found = search(local, spend, room, compute, bar)
+    bar(1, 1)
     extra = information(local, found)
     more = _more_freedom(local, found.count, found.group)
     then, spread = _width(local, extra, more, level, floor)

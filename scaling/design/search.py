@@ -10,6 +10,7 @@ from scaling.compute import Accounting
 from scaling.design.local import Local, added, solve
 from scaling.errors import PlanError
 from scaling.laws.law import Array
+from scaling.progress import Bar, Report
 
 BUDGETS, RATIOS = 13, 17  # of the grid of single runs
 PRICE_STEPS = 16  # of the bisection for the price of one more run
@@ -69,7 +70,7 @@ def score(local: Local, extra: Array) -> Array:
     return np.asarray((local.variance(extra) / local.variance_now).mean(-1))
 
 
-def free_runs(local: Local, spend: float, room: Room, compute: Accounting) -> Found:
+def free_runs(local: Local, spend: float, room: Room, compute: Accounting, bar: Bar) -> Found:
     """Any runs of a grid: the convex problem over shares of the spend, then whole runs by exchange."""
     budgets = np.geomspace(room.smallest, room.largest, BUDGETS if room.largest > room.smallest * 1.01 else 1)
     ratio = np.geomspace(*room.ratios, RATIOS)
@@ -83,8 +84,9 @@ def free_runs(local: Local, spend: float, room: Room, compute: Accounting) -> Fo
         raise PlanError(NO_ROOM)
     gradients = local.of_runs(n, d)
     shared = local.shared(n, d)
-    amount, price = best_amounts(local, gradients, group, shared, flops / spend, room.most_runs)
-    counts = whole_runs(local, gradients, group, shared, flops, amount, price, spend, room.most_runs)
+    of_amounts, of_counts = bar.parts(3, 1)
+    amount, price = best_amounts(local, gradients, group, shared, flops / spend, room.most_runs, of_amounts)
+    counts = whole_runs(local, gradients, group, shared, flops, amount, price, spend, room.most_runs, of_counts)
     if not counts.any():
         raise PlanError(NO_ROOM)
     kept = counts > 0
@@ -92,7 +94,7 @@ def free_runs(local: Local, spend: float, room: Room, compute: Accounting) -> Fo
 
 
 def best_amounts(
-    local: Local, gradients: Array, group: Array, shared: Array, cost: Array, most_runs: int
+    local: Local, gradients: Array, group: Array, shared: Array, cost: Array, most_runs: int, bar: Bar
 ) -> tuple[Array, Array]:
     """Best amounts (m,), not whole, of candidates that cost (m,) of the spend each, and the price (m,) that decides.
 
@@ -103,10 +105,10 @@ def best_amounts(
     share = np.full(m, 1.0 / m)
     low, high = 0.0, 1.0
     price = cost
-    for step in range(PRICE_STEPS):
+    for step, part in enumerate(bar.parts(4, *[1.0] * (PRICE_STEPS - 1))):
         t = 0.0 if step == 0 else 0.5 * (low + high)
         price = (1 - t) * cost + t / most_runs
-        share = best_shares(local, gradients, group, shared, 1 / price, 0.95 * share + 0.05 / m)
+        share = best_shares(local, gradients, group, shared, 1 / price, 0.95 * share + 0.05 / m, part)
         runs = float((share / price).sum())
         if step == 0 and runs <= most_runs:
             break
@@ -116,7 +118,15 @@ def best_amounts(
     return share / price, price
 
 
-def best_shares(local: Local, gradients: Array, group: Array, shared: Array, runs_bought: Array, start: Array) -> Array:
+def best_shares(
+    local: Local,
+    gradients: Array,
+    group: Array,
+    shared: Array,
+    runs_bought: Array,
+    start: Array,
+    progress: Report | None = None,
+) -> Array:
     """Shares (m,) of the spend for candidates with gradients (K, m, p), of which the spend buys runs_bought (m,) each.
 
     Minimises the mean over draws of c' (M0 + M)^-1 c, each over its value without new runs, with M the information of
@@ -125,12 +135,13 @@ def best_shares(local: Local, gradients: Array, group: Array, shared: Array, run
     max s - mean s. Source: Yu 2010, Annals of Statistics 38, 1593 (monotone for this power and no shared errors; with them
     the best shares met are kept).
     """
+    bar = Bar(progress)
     groups, label = np.unique(group, return_inverse=True)
     member = (np.arange(len(groups))[:, None] == label).astype(float)  # (G, m)
     base = local.variance_now / local.inflation  # (K,)
     share = best = start / start.sum()
     least = np.inf
-    for _ in range(MOST_STEPS):
+    for step in range(MOST_STEPS):
         counts = share * runs_bought
         v = solve(local.now + added(gradients, counts[None], group, shared)[0], local.c)  # (K, p)
         value = float((np.einsum("kp,kp->k", v, local.c) / base).mean())
@@ -141,8 +152,10 @@ def best_shares(local: Local, gradients: Array, group: Array, shared: Array, run
         known = ((along * (counts * shared)) @ member.T) / (1 + member @ (counts * shared**2))  # (K, G)
         saving = runs_bought * (np.square(along - shared * known[:, label]) / base[:, None]).mean(0)
         mean = float(share @ saving)
-        if mean <= 0 or saving.max() - mean < CLOSE * value:
+        left = float(saving.max()) - mean
+        if mean <= 0 or left < CLOSE * value:
             break
+        bar(max(step / MOST_STEPS, CLOSE * value / left), 1)  # the distance falls about as one over the steps
         share = share * np.sqrt(saving / mean)
         share = share / share.sum()
     return np.asarray(best)
@@ -150,7 +163,7 @@ def best_shares(local: Local, gradients: Array, group: Array, shared: Array, run
 
 def whole_runs(
     local: Local, gradients: Array, group: Array, shared: Array, flops: Array, amount: Array, price: Array, spend: float,
-    most_runs: int,
+    most_runs: int, bar: Bar,
 ) -> Array:  # fmt: skip
     """Counts (m,) near the amounts that keep the spend and the number of runs: rounded down, filled up, then exchanged."""
     useful = amount * price > 1e-3 * (amount * price).max()
@@ -163,10 +176,13 @@ def whole_runs(
             return np.zeros(0, int)
         return np.flatnonzero(flops <= spend * SLACK - counts @ flops)
 
-    def fill(counts: Array) -> Array:
+    of_fill, *of_passes = bar.parts(*[1.0] * (1 + EXCHANGES))
+
+    def fill(counts: Array, part: Bar) -> Array:
         """Spend what is left, run by run, by saving for the price; the last run by what it saves."""
         counts = counts.copy()
         while len(can := affordable(counts)):
+            part(int(counts.sum()), most_runs)
             can = can[useful[can]] if useful[can].any() else can
             trials = np.repeat(counts[None], len(can), 0)
             trials[np.arange(len(can)), can] += 1
@@ -175,11 +191,12 @@ def whole_runs(
             counts = trials[int((saved if last else saved / price[can]).argmax())]
         return counts
 
-    counts = fill(np.floor(amount * SLACK))
+    counts = fill(np.floor(amount * SLACK), of_fill)
     best = float(value(counts[None])[0])
-    for _ in range(EXCHANGES):
+    for of_pass in of_passes:
         before = best
-        for k in np.flatnonzero(counts):
+        chosen = np.flatnonzero(counts)
+        for k, part in zip(chosen, of_pass.each(len(chosen)), strict=True):
             if not counts[k]:
                 continue
             lesser = counts.copy()
@@ -194,7 +211,7 @@ def whole_runs(
             left = np.floor((spend * SLACK - lesser @ flops) / flops[can])
             several[np.arange(len(can)), can] += np.minimum(left, most_runs - lesser.sum())
             trials = np.concatenate([single, several])
-            filled = fill(trials[int(value(trials).argmin())])
+            filled = fill(trials[int(value(trials).argmin())], part)
             new = float(value(filled[None])[0])
             if new < best * (1 - 1e-6):
                 counts, best = filled, new
@@ -203,44 +220,40 @@ def whole_runs(
     return counts
 
 
-def isoflop_runs(local: Local, spend: float, room: Room, compute: Accounting) -> Found:
+def isoflop_runs(local: Local, spend: float, room: Room, compute: Accounting, bar: Bar) -> Found:
     """One to five sweeps of sizes at equal compute that spend the whole: the best of a grid of such designs."""
     ends = np.geomspace(*room.ratios, WINDOWS)
     low, high = (ends[i] for i in np.triu_indices(WINDOWS, 2))
     best, chosen = np.inf, None
-    for sweeps in SWEEPS:
-        for spacing in SPACINGS if sweeps > 1 else SPACINGS[:1]:
-            levels = spacing ** -np.arange(sweeps, dtype=float)
-            for m in SIZES:
-                top = spend / (m * levels.sum())
-                times = int(
-                    np.ceil(top / room.largest / SLACK)
-                )  # a top budget over the limit is run several times smaller
-                budgets = top / times * levels
-                if budgets[-1] * SLACK < room.smallest or m * sweeps * times > room.most_runs:
-                    continue
-                ratio = np.geomspace(low, high, m, axis=-1)  # (W, m)
-                flops = np.repeat(budgets, m)
-                group = np.repeat(np.arange(sweeps), m)
-                every = np.tile(ratio, (1, sweeps))  # (W, sweeps m)
-                all_flops = np.tile(flops, len(every))
-                n = size_at(all_flops, every.ravel(), compute)
-                d = compute.n_tokens(n, all_flops)
-                inside = room.holds(n, d).reshape(every.shape).all(-1)
-                if not inside.any():
-                    continue
-                shared = local.shared(n, d).reshape(every.shape)
-                gradients = local.of_runs(n, d).reshape(len(local.c), *every.shape, -1)
-                counts = np.full((1, len(flops)), float(times))
-                windows = np.flatnonzero(inside)
-                values = score(
-                    local, np.concatenate([added(gradients[:, w], counts, group, shared[w]) for w in windows])
-                )
-                if values.min() < best:
-                    w = int(windows[values.argmin()])
-                    own = slice(w * len(flops), (w + 1) * len(flops))
-                    best = float(values.min())
-                    chosen = Found(n[own], d[own], flops, np.full(len(flops), times), group)
+    shapes = [(k, by, m) for k in SWEEPS for by in (SPACINGS if k > 1 else SPACINGS[:1]) for m in SIZES]
+    for (sweeps, spacing, m), part in zip(shapes, bar.parts(*(k * m for k, _, m in shapes)), strict=True):
+        part(0, 1)
+        levels = spacing ** -np.arange(sweeps, dtype=float)
+        top = spend / (m * levels.sum())
+        times = int(np.ceil(top / room.largest / SLACK))  # a top budget over the limit is run several times smaller
+        budgets = top / times * levels
+        if budgets[-1] * SLACK < room.smallest or m * sweeps * times > room.most_runs:
+            continue
+        ratio = np.geomspace(low, high, m, axis=-1)  # (W, m)
+        flops = np.repeat(budgets, m)
+        group = np.repeat(np.arange(sweeps), m)
+        every = np.tile(ratio, (1, sweeps))  # (W, sweeps m)
+        all_flops = np.tile(flops, len(every))
+        n = size_at(all_flops, every.ravel(), compute)
+        d = compute.n_tokens(n, all_flops)
+        inside = room.holds(n, d).reshape(every.shape).all(-1)
+        if not inside.any():
+            continue
+        shared = local.shared(n, d).reshape(every.shape)
+        gradients = local.of_runs(n, d).reshape(len(local.c), *every.shape, -1)
+        counts = np.full((1, len(flops)), float(times))
+        windows = np.flatnonzero(inside)
+        values = score(local, np.concatenate([added(gradients[:, w], counts, group, shared[w]) for w in windows]))
+        if values.min() < best:
+            w = int(windows[values.argmin()])
+            own = slice(w * len(flops), (w + 1) * len(flops))
+            best = float(values.min())
+            chosen = Found(n[own], d[own], flops, np.full(len(flops), times), group)
     if chosen is None:
         raise PlanError(NO_ROOM)
     return chosen

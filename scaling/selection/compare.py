@@ -15,6 +15,7 @@ from scaling.errors import FitError, RunsError
 from scaling.fitting.objective import Objective, get_objective
 from scaling.fitting.result import FitResult
 from scaling.laws.law import Array, Law
+from scaling.progress import Bar, Report
 from scaling.selection.checks import likelihood_words
 from scaling.selection.held_out import draw_counts, fit_parts, rank, score
 from scaling.selection.result import SIX_N_D, Comparison
@@ -36,6 +37,7 @@ def compare(
     n_folds: int = 10,
     n_resamples: int = 1000,
     rng: int | np.random.Generator = 0,
+    progress: Report | None = None,
 ) -> Comparison:
     """Compare laws on the same runs: information criteria, folds, held-out largest scales, residual checks.
 
@@ -49,6 +51,7 @@ def compare(
         runs up to the cutoff and predicts those above. Default: the compute below which 50, 65 and 80 % of the runs lie.
     n_folds : parts of the random cross-validation. n_resamples : draws of the runs for uncertainty and weights.
     rng : seed or generator; equal seeds give equal results.
+    progress : called with (work done, work in all); what it raises ends the work.
 
     Returns a Comparison. A law that these runs cannot judge (an input is missing, too few runs below a cutoff, no fit) is
     in `left_out` with the reason. Raises FitError when no law is left or a cutoff holds out nothing, RunsError when the
@@ -83,8 +86,10 @@ def compare(
     fold = generator.permutation(np.arange(n_clusters) % n_folds)[labels]
     trained = np.concatenate([np.ones((1, n), bool), fold != np.arange(n_folds)[:, None], below])
 
+    # about the time that each takes: fits search from many starts, resamples start from the fit
+    of_fits, of_scores = Bar(progress).parts(1, n_resamples / 500)
     fitted: list[tuple[Law, list[FitResult]]] = []
-    for law in candidates:
+    for law, _ in zip(candidates, of_fits.each(len(candidates)), strict=True):
         reason, parts = fit_parts(law, table, objective, trained, n_folds)
         if reason:
             left_out[law.name] = reason
@@ -95,7 +100,10 @@ def compare(
 
     counts = draw_counts(labels, n_resamples, generator)  # (R, n), the same for every law
     ranked_by = "held-out largest scales" if len(cut) else "K-fold"
-    scored = [score(law, parts, table, objective, fold, below, counts, labels, amount) for law, parts in fitted]
+    scored = [
+        score(law, parts, table, objective, fold, below, counts, labels, amount, bar)
+        for (law, parts), bar in zip(fitted, of_scores.each(len(fitted)), strict=True)
+    ]
     scores = rank([s for s, _, _ in scored], np.stack([e for _, e, _ in scored]), np.stack([e for _, _, e in scored]))
     decades = np.array([np.log10(amount.max() / c) for c in cut])
     top = int(amount.argmax())

@@ -19,6 +19,7 @@ from scaling.fitting.problem import Problem
 from scaling.fitting.result import FitResult, FitStatus
 from scaling.fitting.solver import CHUNK_ELEMENTS, solve
 from scaling.laws.law import Array, Law
+from scaling.progress import Report
 from scaling.selection.checks import MISFIT, budgets, cluster_p, log_likelihood, residuals_and_slopes, tails, trend_p
 from scaling.selection.result import LEVEL, MINOR, LawScore
 
@@ -65,7 +66,7 @@ def fit_parts(
     return "", parts
 
 
-def _refit(parts: Sequence[FitResult], trained: Array, counts: Array) -> Array:
+def _refit(parts: Sequence[FitResult], trained: Array, counts: Array, progress: Report | None = None) -> Array:
     """theta (S, R, P) of S parts refitted to resampled runs; nan where that failed.
 
     trained (S, n) are the runs of each part, counts (R, n) how often each run is drawn. All refits are rows of one batch
@@ -98,12 +99,14 @@ def _refit(parts: Sequence[FitResult], trained: Array, counts: Array) -> Array:
             found = solve(coordinates, objective, Problem(x, y, counts[r] * base[i]), u0[i], delta[i])
         finite = np.isfinite(found.u).all(-1)
         theta[i[finite], r[finite]] = coordinates.to_theta(found.u[finite])[0]
+        if progress is not None:
+            progress(first + len(i), len(part_of))
     return theta
 
 
 def score(
     law: Law, parts: list[FitResult], table: pd.DataFrame, objective: Objective, fold: Array, below: Array, counts: Array,
-    labels: Array, amount: Array,
+    labels: Array, amount: Array, progress: Report | None = None,
 ) -> tuple[LawScore, Array, Array]:  # fmt: skip
     """Everything about one law that needs no other law; its error and its K-fold error in each resample, both (R,)."""
     x = {k: table[k].to_numpy(float) for k in law.inputs}
@@ -122,7 +125,7 @@ def score(
     kfold_errors = counts @ cv / counts.sum(-1)
     kfold, kfold_se = float(cv.mean()), float(cluster_cv.std(ddof=1) / np.sqrt(len(cluster_cv)))
 
-    refits = _refit([whole, *cuts], np.concatenate([np.ones((1, len(y)), bool), below]), counts)
+    refits = _refit([whole, *cuts], np.concatenate([np.ones((1, len(y)), bool), below]), counts, progress)
     held_out, bias, per_cut = np.empty(len(cuts)), np.empty(len(cuts)), []
     for q, part in enumerate(cuts):
         above = ~below[q]

@@ -246,3 +246,31 @@ def test_arrow_keys_move_within_a_group_of_buttons(page):
     page.keyboard.press("Enter")
     settle(page)
     page.wait_for_url(re.compile("view=Equal"))
+
+
+def test_long_work_shows_how_far_it_is_ends_on_cancel_and_begins_again_when_asked(page, tmp_path):
+    rows = ["flops,seed,score,n_items"]
+    for k in range(60):
+        for seed in range(5):
+            right = round(500 / (1 + 10 ** (3 - k / 10))) + seed
+            rows.append(f"{10 ** (18 + k / 10)},{seed},{min(right, 500) / 500},500")
+    (tmp_path / "scores.csv").write_text("\n".join(rows))
+    go(page, "Emergence")
+    page.locator("input[type=file]").set_input_files(tmp_path / "scores.csv")
+    bar = page.get_by_test_id("stProgress").filter(has_text=re.compile(r"Fitting curves to scores.*: \d+%"))
+    bar.wait_for(timeout=60_000)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    said = page.get_by_test_id("stAlert").filter(has_text="Cancelled: nothing was computed.")
+    said.wait_for(timeout=30_000)
+    settle(page)
+    assert bar.count() == 0
+    assert page.get_by_test_id("stVegaLiteChart").count() == 0
+    go(page, "Grokking")  # another page works, and this one has not begun again meanwhile
+    go(page, "Emergence")
+    said.wait_for(timeout=30_000)
+    page.get_by_role("button", name="Run it", exact=True).click()
+    bar.wait_for(timeout=60_000)
+    page.get_by_test_id("stVegaLiteChart").first.wait_for(timeout=120_000)
+    settle(page)
+    assert said.count() == bar.count() == 0
+    assert page.get_by_role("button", name="Cancel", exact=True).count() == 0

@@ -86,3 +86,21 @@ def test_runs_that_no_law_takes_leave_the_ways_onward_open():
     at = opened("start", ("t.csv", b"run,loss,n_params\na,2,1e6\nb,1.9,2e6\n"))
     assert not at.exception
     assert at.warning[0].value.startswith("t")
+
+
+def test_columns_and_units_chosen_on_the_page_runs_stand_in_every_address():
+    plain = opened("fit").dataframe[0].value
+    at = opened("fit", map_loss="train_loss")
+    assert not at.exception
+    assert "train_loss" in at.query_params["map_loss"]
+    assert not at.dataframe[0].value.equals(plain)
+    assert opened("runs", loss_unit="bits").dataframe[1].value.set_index("column").loc["loss", "unit"] == (
+        "nats/token (converted from bits/token)"
+    )
+
+
+def test_a_column_that_the_files_do_not_have_is_named_and_left_out():
+    at = opened("fit", map_loss="zzz", loss_unit="zzz")
+    assert not at.error
+    assert "map\\_loss=zzz" in at.info[0].value and "loss\\_unit=zzz" in at.info[0].value
+    assert "map_loss" not in at.query_params

@@ -33,13 +33,14 @@ def nothing_unforeseen(caplog: pytest.LogCaptureFixture, request: pytest.Fixture
 
 def opened(page: str = "start", upload: tuple[str, bytes] | None = None, **query: str) -> AppTest:
     at = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
-    for key, value in query.items():
-        at.query_params[key] = value
     if upload:
         at.session_state["files_runs"] = [upload]
-    at.run()
     if page != "start":
-        at.switch_page(f"views/{page}.py").run()
+        at.run()
+        at.switch_page(f"views/{page}.py")
+    for key, value in query.items():
+        at.query_params[key] = value
+    at.run()
     return at
 
 

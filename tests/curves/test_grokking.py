@@ -228,7 +228,7 @@ def test_the_command_gives_the_law_of_the_delay(tmp_path):
     assert document["delay_law"]["also_varying"] == ["decay"]
     slope = [c for c in document["delay_law"]["coefs"] if c["model"] == "power" and c["coef"] == "k"]
     assert slope[0]["estimate"] == pytest.approx(3, abs=0.5)
-    for wrong, words in (("nothing", "no column 'nothing'"), ("val_acc", "changes within run")):
+    for wrong, words in (("nothing", "column 'nothing' is not in the table"), ("val_acc", "changes within run")):
         with pytest.raises(RunsError, match=words):
             CliRunner().invoke(command, [path, "--over", wrong], catch_exceptions=False)
 
