@@ -40,12 +40,14 @@ class _Group(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name, imported now; None where there is none."""
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(f"scaling.commands.{name}"), COMMANDS[name])
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and exit: 0, a command's own code, 2 for bad input with one sentence on standard error, 130 when interrupted."""
         kwargs["standalone_mode"] = False
         try:
             code = super().main(*args, **kwargs)

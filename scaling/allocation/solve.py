@@ -42,6 +42,7 @@ class Surface:
     theta: Array
 
     def inputs(self, n_params: Array, n_tokens: Array) -> dict[str, Array]:
+        """The law's inputs at sizes and tokens that broadcast; of unique tokens no more than are trained on."""
         x: dict[str, Array] = {"n_params": n_params, "n_tokens": n_tokens}
         for name, value in self.others.items():
             if name == "n_unique_tokens":
@@ -64,6 +65,7 @@ class Surface:
 
 
 def check_law(law: Law, others: Mapping[str, Any]) -> None:
+    """Refuse, with a LawError, a law without both N and D, or one whose other inputs have no value."""
     if not {"n_params", "n_tokens"} <= set(law.inputs):
         raise LawError(
             f"law {law.name!r} depends on {', '.join(law.inputs)}: without both n_params and n_tokens there is nothing to "

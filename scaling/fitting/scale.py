@@ -6,6 +6,7 @@ A positive coefficient is worked on as its log, one in an interval as its logit,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,11 +31,18 @@ class Coordinates:
         if len(self.fixed) == len(self.law.coefs):
             raise FitError(f"all coefficients of {self.law.name!r} are fixed: nothing is left to fit.")
 
-    @property
+    @cached_property
     def free(self) -> list[int]:
         return [i for i, c in enumerate(self.law.coefs) if c.name not in self.fixed]
 
-    @property
+    @cached_property
+    def _only_logs(self) -> Array | None:
+        """Lower bounds (p,) of the free coefficients where all of them are worked on as logs, as in most laws; else None."""
+        coefs = [self.law.coefs[i] for i in self.free]
+        logs = all(np.isfinite(c.lower) and not np.isfinite(c.upper) for c in coefs)
+        return np.array([c.lower for c in coefs]) if logs else None
+
+    @cached_property
     def on_log_scale(self) -> Array:
         """(p,) True for coordinates that are logs: those can vanish."""
         return np.array([self.law.coefs[i].lower == 0 and not np.isfinite(self.law.coefs[i].upper) for i in self.free])
@@ -67,6 +75,10 @@ class Coordinates:
         for i, c in enumerate(self.law.coefs):
             if c.name in self.fixed:
                 theta[..., i] = self.fixed[c.name]
+        if self._only_logs is not None:  # the solver comes here at every step
+            np.exp(u, out=slope)
+            theta[..., self.free] = self._only_logs + slope
+            return theta, slope
         for k, i in enumerate(self.free):
             c, v = self.law.coefs[i], u[..., k]
             if np.isfinite(c.lower) and np.isfinite(c.upper):
@@ -86,6 +98,8 @@ class Coordinates:
 
     def bend(self, theta: Array, slope: Array) -> Array:
         """d2 theta_free / d u2 (..., p) where theta (..., P) and slope = d theta_free / d u (..., p)."""
+        if self._only_logs is not None:
+            return slope
         out = np.zeros_like(slope)
         for k, i in enumerate(self.free):
             c = self.law.coefs[i]

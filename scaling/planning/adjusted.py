@@ -84,6 +84,7 @@ def _wrap(fitted: Any, law: Law, caveats: tuple[str, ...]) -> Adjusted:
 
 def _through(formula: Callable[[Inputs, Array], Array], changes: list[Change]) -> Callable[[Inputs, Array], Array]:
     def changed(x: Inputs, theta: Array) -> Array:
+        """The law at the inputs as changed, plus the penalties of the changes [the law's unit of loss]."""
         inputs, penalty = dict(x), 0.0
         for change in changes:
             inputs, more = change(inputs)

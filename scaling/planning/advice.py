@@ -164,6 +164,7 @@ def advise(plan: Plan, i: int = 0, *, family: str = "modern", context: int = 204
     active = n if step.n_active is None else step.n_active
 
     def attempt(make: Any) -> Any:
+        """What `make` gives; None, and a note of the reason, where it refuses."""
         try:
             return make()
         except ScalingError as error:

@@ -214,6 +214,7 @@ def _date(value: Any, name: str) -> date:
 
 
 def count_of(count: Any, name: str = "count") -> int | None:
+    """A whole number of accelerators, or None; PlanError for a fraction or more than exist."""
     if count is None:
         return None
     value = parse_quantity(count, "count", name=name)
@@ -227,6 +228,7 @@ def count_of(count: Any, name: str = "count") -> int | None:
 
 
 def bits_of(value: Any, name: str) -> float | None:
+    """Bits of a weight, 1 to 32, or None; PlanError for anything else."""
     if value is None:
         return None
     number = parse_quantity(value, "number", name=name)
@@ -453,6 +455,7 @@ def _budgets(
     out = []
 
     def pays(name: str, amount: float, per_flop: float, per_served_flop: float | None) -> None:
+        """Add what `amount` buys at a price per FLOP of training, and of serving where tokens are served."""
         accounting = compute
         if served is not None and per_served_flop is not None:
             accounting = Lifetime(compute, served * active * per_served_flop / per_flop)

@@ -104,6 +104,7 @@ def _mean_law(names: Sequence[str], laws: Sequence[Law], shares: Array) -> Law:
     parts = [slice(a, b) for a, b in pairwise(sizes)]
 
     def mean(x: Inputs, theta: Array) -> Array:
+        """The laws' losses, weighted by their shares; theta (..., P) holds their coefficients one after the other."""
         total: Any = 0.0
         for law, part, share in zip(laws, parts, shares, strict=True):
             total = total + share * law.formula(x, theta[..., part])

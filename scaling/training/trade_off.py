@@ -23,6 +23,7 @@ RATIOS = tuple(np.geomspace(0.1, 3.0, 30).tolist())
 
 
 def positive(name: str, value: float) -> float:
+    """A number above zero; PlanError, naming it, for anything else."""
     value = float(value)
     if not (math.isfinite(value) and value > 0):
         raise PlanError(f"{name} must be a positive number, not {value}.")

@@ -34,9 +34,11 @@ def best_size(law: Law, flops: float) -> Callable[[Array], Array]:
     total = np.log(flops / 6)
 
     def function(theta: Array) -> Array:
+        """theta (..., P) -> ln of the best size (...); nan where the loss has no minimum between the ends."""
         theta = np.asarray(theta, dtype=float)
 
-        def slope(log_n: Array) -> Array:  # d loss / d ln N along the budget, by the complex step
+        def slope(log_n: Array) -> Array:
+            """d loss / d ln N along the budget, by the complex step; (...) -> (...)."""
             z = log_n[..., None] + 1e-100j
             with np.errstate(all="ignore"):
                 value = law.formula({"n_params": np.exp(z), "n_tokens": np.exp(total - z)}, theta)

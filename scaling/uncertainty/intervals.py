@@ -82,6 +82,7 @@ class _Linearised:
 
     @property
     def why(self) -> str:
+        """Which errors were taken, independent or shared within clusters, and what spoke for it."""
         if self.mixed is None:
             return f"errors taken as independent: {self.clusters}"
         if self.uses_mixed:
@@ -228,6 +229,8 @@ def _interval(
         return np.log(value) if log else value
 
     def half_width(gradient: Array) -> Array:
+        """Half widths (q,) of the intervals of quantities with gradients (q, P) in working coordinates."""
+
         def times_t(covariance: Array, dof: Array) -> Array:
             sd = np.sqrt(np.maximum(np.einsum("qp,ps,qs->q", gradient, covariance, gradient), 0.0))
             return stdtrit(dof, 0.5 + level / 2) * sd

@@ -48,6 +48,7 @@ class _Pulled(Objective):
     n_runs: int = 0
 
     def residuals(self, predicted: Array, observed: Array) -> tuple[Array, Array]:
+        """The base objective's residuals and outer derivatives of the runs, and plain differences behind them."""
         assert self.base is not None
         n = self.n_runs
         residual, outer = self.base.residuals(predicted[..., :n], observed[..., :n])
@@ -313,6 +314,7 @@ class _Bracket:
     lost: bool = False
 
     def closed(self, half: float) -> bool:
+        """Whether the threshold is met, the bracket has shrunk to nothing, or a fit on it was lost."""
         return (
             self.lost
             or min(abs(self.near[2] - half), abs(self.far[2] - half)) <= CLOSE * half
@@ -327,6 +329,7 @@ class _Bracket:
         return self.near[0] + (self.far[0] - self.near[0]) * float(np.clip(share, 0.01, 0.99))
 
     def update(self, half: float, point: Point, converged: bool) -> None:
+        """Put a fit in place of the end on its side of the threshold."""
         if not converged:
             self.lost = True
             return
@@ -338,6 +341,7 @@ class _Bracket:
             self.far = point
 
     def end(self, half: float) -> float:
+        """Value of the quantity where the root crosses the threshold, linear between the two fits."""
         share = np.clip((half - self.near[2]) / max(self.far[2] - self.near[2], 1e-300), 0.0, 1.0)
         return float(self.near[1] + share * (self.far[1] - self.near[1]))
 
@@ -352,6 +356,7 @@ def _follow(result: FitResult, function: Callable[[Array], Array], log: bool) ->
         )
 
     def follow(theta: Array) -> Array:
+        """theta (..., P) -> (..., q), the quantity's log where asked."""
         with np.errstate(all="ignore"):
             value = np.asarray(function(theta), dtype=float)
             value = value if shape else value[..., None]

@@ -96,6 +96,7 @@ def _maker(
     if method in LINEARISED:
         # a positive coefficient has an interval symmetric in its log, as the fit's own table has it
         def log_of(quantity: Callable[[Array], Array] | str) -> bool:
+            """Whether the interval is symmetric in the log: that of a positive coefficient without an upper bound."""
             if not isinstance(quantity, str) or quantity not in names:
                 return False
             coef = result.law.coefs[names.index(quantity)]
