@@ -218,7 +218,7 @@ def score_link(files: list[tuple[str, bytes]]) -> Any:
 
 def design(result: Any, flops: float, spend: float, quantity: str) -> Any:
     """The next runs to do."""
-    from scaling.design import design as choose
+    from scaling.designing import design as choose
 
     key = ("design", runs_key(result.point.runs), result.law.name, flops, spend, quantity)
     return _kept(key, "Choosing runs", lambda p: choose(result.point, flops, spend, quantity=quantity, progress=p))

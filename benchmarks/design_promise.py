@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 import scaling
-from scaling.design import band_with, design
+from scaling.designing import band_with, design
 
 THETA = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])
 LEVEL = 0.8

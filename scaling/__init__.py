@@ -37,7 +37,7 @@ _HOME = {
     "scaling.selection": ["Comparison", "compare"],
     "scaling.capability": ["Capability", "link_draws", "score_along", "score_at"],
     "scaling.calculators": ["alternatives", "best_mixture", "break_even", "compare_thresholds", "data_transferred", "safe_kl", "threshold"],
-    "scaling.design": ["Design", "band_with", "design", "ladder_for"],
+    "scaling.designing": ["Design", "band_with", "design", "ladder_for"],
     "scaling.groups": ["GroupComparison", "compare_groups"],
     "scaling.curves.conditions": ["classify_tasks", "difference_of_conditions"],
     "scaling.curves.red_team": ["red_team"],

@@ -17,7 +17,7 @@ from scaling.curves.double_descent import DoubleDescent
 from scaling.curves.emergence import Emergence
 from scaling.curves.grokking import DelayLaw, Grokking
 from scaling.curves.mirage import Mirage, OneCurve
-from scaling.design import Design, Ladder
+from scaling.designing import Design, Ladder
 from scaling.errors import FitError, ScalingError
 from scaling.fitting.result import FitResult
 from scaling.laws.law import Law

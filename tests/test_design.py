@@ -16,9 +16,9 @@ from click.testing import CliRunner
 import scaling
 from scaling.commands.design import design as command
 from scaling.compute import DENSE
-from scaling.design import band_with, design, ladder_for
-from scaling.design.local import added, linearise, quadratic
-from scaling.design.search import best_shares
+from scaling.designing import band_with, design, ladder_for
+from scaling.designing.local import added, linearise, quadratic
+from scaling.designing.search import best_shares
 from scaling.errors import PlanError, QuantityError
 
 THETA = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])

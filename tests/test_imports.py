@@ -33,14 +33,14 @@ ALLOWED = {
     "calculators": {"errors", "laws", "allocation"},
     "groups": {"errors", "laws", "fitting", "uncertainty"},
     "training": {"errors", "laws", "allocation", "compute", "hardware", "quantities"},
-    "design": {"errors", "progress", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
+    "designing": {"errors", "progress", "laws", "fitting", "uncertainty", "allocation", "compute", "quantities"},
     "refitting": {"errors", "laws", "fitting", "uncertainty", "logs", "quantities", "compute"},
     "charts": {
         "errors", "laws", "fitting", "uncertainty", "allocation", "planning", "compute", "quantities", "approaches",
-        "selection", "curves", "capability", "simulation", "training", "design",
+        "selection", "curves", "capability", "simulation", "training", "designing",
     },
     "sections": {
-        "errors", "laws", "fitting", "approaches", "capability", "curves", "design", "planning", "selection", "charts", "logs",
+        "errors", "laws", "fitting", "approaches", "capability", "curves", "designing", "planning", "selection", "charts", "logs",
         "refitting",
     },
 }  # fmt: skip
@@ -112,3 +112,9 @@ def test_every_public_name_exists():
         assert getattr(scaling, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         scaling.nothing  # noqa: B018
+
+
+def test_no_public_name_is_hidden_by_a_module_of_that_name():
+    import scaling
+
+    assert not {name for name in scaling._MODULE_OF if (PACKAGE / name).exists() or (PACKAGE / f"{name}.py").exists()}

@@ -17,7 +17,7 @@ import scaling
 from scaling.curves.double_descent import double_descents
 from scaling.curves.grokking import grokking
 from scaling.curves.mirage import mirage, one_curve, pass_law
-from scaling.design import design, ladder_for
+from scaling.designing import design, ladder_for
 from scaling.progress import UNITS, Bar
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -9,7 +9,6 @@ import pytest
 
 import scaling
 from scaling.curves.mirage import mirage
-from scaling.design import design
 from scaling.logs import read_table
 from scaling.sections import section
 
@@ -55,7 +54,7 @@ def test_of_plans(draws):
 def test_of_comparisons_of_laws_budgets_and_designs(runs, draws):
     compared = scaling.compare(["chinchilla", "kaplan"], runs, n_resamples=20)
     best = scaling.isoflop(runs, n_resamples=20)
-    made = design(draws.point, 1e14, 1e13)
+    made = scaling.design(draws.point, 1e14, 1e13)
     for result in (compared, best, made):
         assert section(result).finding == result.finding
     assert section(made).tables[0][1] is made.runs

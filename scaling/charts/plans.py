@@ -17,7 +17,7 @@ from scaling.quantities import format_quantity
 
 if TYPE_CHECKING:
     from scaling.capability import Capability
-    from scaling.design import Design
+    from scaling.designing import Design
     from scaling.planning import Plan
     from scaling.training import TradeOff
 

@@ -99,8 +99,8 @@ def design(
     if limit and not reach:
         raise click.UsageError("--limit goes with --reach.")
     import scaling
-    from scaling.design import design as make_design
-    from scaling.design import ladder_for
+    from scaling.designing import design as make_design
+    from scaling.designing import ladder_for
     from scaling.quantities import parse_quantity
 
     if fit_file:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.compute import DENSE, Accounting
-from scaling.design.local import QUANTITIES, Local, added, linearise
-from scaling.design.result import WORDS, Caveat, Design, Ladder, band_words
-from scaling.design.search import Found, Room, free_runs, information, isoflop_runs
+from scaling.designing.local import QUANTITIES, Local, added, linearise
+from scaling.designing.result import WORDS, Caveat, Design, Ladder, band_words
+from scaling.designing.search import Found, Room, free_runs, information, isoflop_runs
 from scaling.errors import PlanError
 from scaling.fitting.result import FitResult
 from scaling.laws.law import Array

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.compute import Accounting
-from scaling.design.local import Local, added, solve
+from scaling.designing.local import Local, added, solve
 from scaling.errors import PlanError
 from scaling.laws.law import Array
 from scaling.progress import Bar, Report
