@@ -74,15 +74,12 @@ def _on_disk(name: str, content: bytes) -> str:
 
 def read(files: list[tuple[str, bytes]], reading: dict[str, str]) -> pd.DataFrame:
     """The runs table of files (name, content), one row for each run; reading : as `uploads.reading` has it."""
-    return _read(content_key(files), tuple(sorted(reading.items())), files)
+    sources, chosen = opened(files), _chosen(reading)
+    key = ("read", content_key(files), *sorted(reading.items()))
+    return _kept(key, "Reading", lambda p: scaling.read_runs(sources, progress=p, **chosen))
 
 
-@st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
-def _read(key: str, reading: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
-    return scaling.read_runs(opened(_files), **_chosen(reading))
-
-
-def _chosen(reading: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+def _chosen(reading: dict[str, str]) -> dict[str, Any]:
     columns = dict(reading)
     return {"loss_unit": columns.pop(UNIT, None), "columns": columns}
 
@@ -102,21 +99,20 @@ def curves(files: list[tuple[str, bytes]], reading: dict[str, str]) -> pd.DataFr
     """Rows of the training curves, as many of each run as a chart can show; None where the logs are too large for it."""
     if sum(len(content) for _, content in files) > LARGE:
         return None
-    return _curves(content_key(files), tuple(sorted(reading.items())), files)
-
-
-@st.cache_data(scope="session", max_entries=8, show_spinner="Reading")
-def _curves(key: str, reading: tuple[tuple[str, str], ...], _files: list[tuple[str, bytes]]) -> pd.DataFrame:
     from scaling.charts import thinned
 
-    return thinned(scaling.read_runs(opened(_files), final=False, **_chosen(reading)))
+    sources, chosen = opened(files), _chosen(reading)
+    key = ("curves", content_key(files), *sorted(reading.items()))
+    return _kept(
+        key, "Reading curves", lambda p: thinned(scaling.read_runs(sources, final=False, progress=p, **chosen))
+    )
 
 
 def runs_key(runs: pd.DataFrame) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(runs, index=False).to_numpy().tobytes()).hexdigest()
 
 
-RESULTS_KEPT = 64  # of one visitor
+RESULTS_KEPT = 32  # of one visitor
 PATIENCE, EVERY = 0.3, 0.1  # seconds before a bar is drawn, and between its changes
 
 

@@ -18,7 +18,7 @@ ALLOWED = {
     "laws": {"errors"},
     "compute": {"errors", "laws"},
     "hardware": {"errors"},
-    "logs": {"errors", "quantities", "compute"},
+    "logs": {"errors", "progress", "quantities", "compute"},
     "fitting": {"errors", "laws"},
     "uncertainty": {"errors", "laws", "fitting"},
     "allocation": {"errors", "laws", "compute", "quantities"},

@@ -102,10 +102,11 @@ def read(
 
     if not sources:
         raise click.UsageError("no runs were named: give a file, a glob, or - for standard input.")
-    return read_runs(
-        list(sources), columns=pairs(columns, "--column", "loss=eval/loss"), where=list(where), meta=meta,
-        loss_unit=loss_unit, **more,
-    )  # fmt: skip
+    with Progress("reading") as progress:
+        return read_runs(
+            list(sources), columns=pairs(columns, "--column", "loss=eval/loss"), where=list(where), meta=meta,
+            loss_unit=loss_unit, progress=progress, **more,
+        )  # fmt: skip
 
 
 def fixed_coefs(items: Sequence[str]) -> dict[str, float]:

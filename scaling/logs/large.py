@@ -40,12 +40,18 @@ _KEPT = 1 << 28  # bytes of lines kept: beyond it the rows are runs, not curves
 
 
 def last_rows_of_file(
-    path: str, columns: Mapping[str, str], target: str = "loss", block_bytes: int = _BLOCK
+    path: str,
+    columns: Mapping[str, str],
+    target: str = "loss",
+    *,
+    block_bytes: int = _BLOCK,
+    read: Callable[[int], None] = lambda _: None,
 ) -> RawTable | None:
     """The rows of a delimited file that its final losses depend on, in memory bounded by the block and by what is kept.
 
     path : a CSV, TSV or the like, perhaps compressed, with a column that orders the rows (step, n_tokens or flops).
-    columns, target : as in read_runs. block_bytes : how much is read at once.
+    columns, target : as in read_runs. block_bytes : how much is read at once. read : called with the bytes of the file read so
+    far, block by block; what it raises ends the reading.
     Kept are, of each block, the last row of each run with a target and the row with its largest learning rate; row numbers are
     those of the file. None for a file that cannot be reduced so (another format, no order, cells with line breaks).
     Raises RunsError for a mapped column that does not exist, as match_columns does.
@@ -55,7 +61,7 @@ def last_rows_of_file(
         if layout is None:
             return None
         raw.seek(0)
-        return _reduce(raw, path, layout, block_bytes)
+        return _reduce(raw, path, layout, block_bytes, read)
 
 
 def is_large(path: str) -> bool:
@@ -152,7 +158,9 @@ def _in_order(blocks: Iterator[bytes | None], work: Callable[[bytes], Any]) -> I
             yield first, future.result()
 
 
-def _reduce(raw: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> RawTable | None:
+def _reduce(
+    raw: BinaryIO, path: str, layout: _Layout, block_bytes: int, read: Callable[[int], None]
+) -> RawTable | None:
     digest, size = hashlib.sha256(), 0
     kept: list[bytes] = []
     lines: list[np.ndarray] = []
@@ -161,6 +169,7 @@ def _reduce(raw: BinaryIO, path: str, layout: _Layout, block_bytes: int) -> RawT
     digest.update(stream.readline())
     line, n_rows = 2, 0
     for block, found in _in_order(_blocks(stream, block_bytes), lambda body: _rows_to_keep(body, layout)):
+        read(raw.tell())
         if not packed:
             digest.update(block)
         if found is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from glob import glob
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from scaling.logs.remarks import finished, note_curves, note_rises, note_schedul
 from scaling.logs.scales import accounting_of, fill_in
 from scaling.logs.schema import COLUMNS, missing_column
 from scaling.logs.usable import places, usable_rows
+from scaling.progress import Bar, Report
 from scaling.quantities import quote
 
 LOSS_UNITS = {
@@ -49,6 +52,7 @@ def read_runs(
     format: str | None = None,
     bytes_per_token: float | None = None,
     unfinished: bool | None = None,
+    progress: Report | None = None,
 ) -> pd.DataFrame:
     """The runs table of logged training runs: canonical columns, plain numbers, one row per run.
 
@@ -71,6 +75,7 @@ def read_runs(
     bytes_per_token : of the held-out text under the tokenizer; converts losses per byte to nats per token.
     unfinished : whether to keep runs that stopped before the planned end of their schedule, where the log states it
         (with final=True). None: only when no run finished.
+    progress : called with the share of the bytes of all named files that is read; what it raises ends the reading.
 
     Returns a DataFrame with `run` (text), the canonical columns found (float64) and every other column of the files.
     attrs['read'] is a plain dict: files (name, sha256, rows), mapping, dropped (code, reason, count, examples),
@@ -86,8 +91,11 @@ def read_runs(
     units: dict[str, str] = {}
     whole = not final or bool(where) or format not in (None, "table")
 
+    turn_of = _metered(source, progress)
+
     def final_rows(path: str) -> RawTable | None:
-        return None if whole else _reduced(path, columns or {}, target)
+        read = turn_of(path)
+        return None if whole else _reduced(path, columns or {}, target, read)
 
     n_read = 0
     for table in read_tables(source, max_bytes=max_bytes, format=format, reduced=final_rows):
@@ -148,14 +156,36 @@ def read_runs(
     return runs
 
 
-def _reduced(path: str, columns: Mapping[str, str], target: str) -> RawTable | None:
+def _metered(source: Any, progress: Report | None) -> Callable[[str], Callable[[int], None]]:
+    """For each file as its turn comes, what takes the bytes read of it; those of all files are reported."""
+    if progress is None:
+        return lambda _: lambda _: None
+    parts = source if isinstance(source, Sequence) and not isinstance(source, str | bytes) else [source]
+    named_ones = [os.fspath(p) for p in parts if isinstance(p, str | os.PathLike)]
+    total = sum(_size(path) for name in named_ones for path in glob(name) or [name])
+    bar, before = Bar(progress), 0
+
+    def turn_of(path: str) -> Callable[[int], None]:
+        nonlocal before
+        start, before = before, before + _size(path)
+        bar(start, total)
+        return lambda read: bar(start + read, total)
+
+    return turn_of
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.isfile(path) else 0
+
+
+def _reduced(path: str, columns: Mapping[str, str], target: str, read: Callable[[int], None]) -> RawTable | None:
     """The rows that matter of a file too large to be read whole; None for any other file."""
     from scaling.logs import large
 
     try:
         if not large.is_large(path):
             return None
-        return large.last_rows_of_file(path, columns, target)
+        return large.last_rows_of_file(path, columns, target, read=read)
     except OSError:
         return None  # the ordinary reader says what is wrong
 

@@ -595,7 +595,7 @@ def test_a_large_file_read_in_parts_gives_what_it_gives_whole(loss, block, write
     path = write(curves_csv(loss=loss).to_csv(index=False), "curves.csv")
     whole = read_runs(path)
     monkeypatch.setattr(large, "LARGE", 1000)
-    monkeypatch.setattr(large.last_rows_of_file, "__defaults__", ("loss", block))
+    monkeypatch.setitem(large.last_rows_of_file.__kwdefaults__, "block_bytes", block)
     parts = read_runs(path)
     pd.testing.assert_frame_equal(parts, whole)
     ours, theirs = parts.attrs["read"], whole.attrs["read"]

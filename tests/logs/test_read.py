@@ -645,3 +645,26 @@ def test_log_calls_are_not_held_against_planned_steps(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text("run,_step,loss,max_steps\na,10,3.1,100\nb,100,3.9,100\n")
     assert len(read_runs(path)) == 2
+
+
+def test_reading_says_how_far_it_is_and_can_be_ended(write, monkeypatch):
+    from scaling.logs import large
+
+    rows = "".join(f"r{i % 7},{i},{1e6 * (i % 7 + 1)},{1e7 + i},{3 - 1e-4 * i}\n" for i in range(4000))
+    paths = [write("run,step,params,tokens,loss\n" + rows, f"{k}.csv") for k in range(3)]
+    monkeypatch.setattr(large, "LARGE", 1000)
+    monkeypatch.setitem(large.last_rows_of_file.__kwdefaults__, "block_bytes", 1 << 14)
+    seen = []
+    runs = read_runs(paths, progress=lambda done, total: seen.append(done / total))
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 10
+    assert seen[0] == 0
+    assert seen[-1] == 1
+    pd.testing.assert_frame_equal(runs, read_runs(paths))
+
+    def stop(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_runs(paths, progress=stop)
