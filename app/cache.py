@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from uploads import UNIT
+from uploads import DATA, RUNS, UNIT
 from words import stop
 
 import scaling
-from scaling.progress import Report
+from scaling.progress import Bar, Report
 
 
 def content_key(files: list[tuple[str, bytes]]) -> str:
@@ -228,6 +228,20 @@ def compare(laws: list[str], runs: pd.DataFrame, objective: str) -> Any:
         "Comparing laws on held-out scales",
         lambda p: scaling.compare(list(laws), runs, objective, n_resamples=100, progress=p),
     )
+
+
+def sample_store() -> str:
+    """A refit store of the sample runs after two nights, so that there is something to compare; where it lies."""
+    store = str(folder() / "store")
+
+    def work(progress: Report) -> str:
+        for seed, night in enumerate(Bar(progress).parts(1, 1)):
+            scaling.refit(
+                [str(DATA / RUNS)], ["chinchilla", "kaplan"], store=store, resamples=200, seed=seed, workers=1, progress=night
+            )  # fmt: skip
+        return store
+
+    return _kept(("sample_store",), "Refitting", work)
 
 
 def isoflop(runs: pd.DataFrame) -> Any:

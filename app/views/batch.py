@@ -5,10 +5,8 @@ from pathlib import Path
 import cache
 import show
 import streamlit as st
-import uploads
 import words
 
-import scaling
 from scaling import charts, refitting
 
 st.title("Batch")
@@ -21,15 +19,10 @@ path = st.text_input(
     help="The directory given to scaling refit --store.",
 )
 if not path and st.button("Try it with the sample runs", key="sample_store"):
-    store = str(cache.folder() / "store")
-    with words.sentences(), st.spinner("Refitting"):
-        for seed in (0, 1):  # two nights, so that there is something to compare
-            scaling.refit(
-                [str(uploads.DATA / "ladder" / "runs.csv")], ["chinchilla", "kaplan"],
-                store=store, resamples=200, seed=seed, workers=1,
-            )  # fmt: skip
-    st.session_state["sample_path"] = store
-path = path or st.session_state.get("sample_path", "")
+    st.session_state["sample_asked"] = True
+if not path and "sample_asked" in st.session_state:  # asked for once; a cancelled one waits to be asked for again
+    with words.sentences():
+        path = cache.sample_store()
 if not path:
     st.info("No store is open. Make one with: scaling refit RUNS --law chinchilla --by COLUMN --store DIR")
     words.stop()

@@ -195,6 +195,22 @@ def test_a_chart_is_taken_along_as_a_file(page, kind, opening):
     assert download.value.suggested_filename == f"fit_chart.{kind.lower()}"
 
 
+@pytest.mark.parametrize(
+    ("title", "key", "words"),
+    [("Start", "start", "Train "), ("Emergence", "emergence_page", "The answer and its parts")],
+)
+def test_a_page_is_taken_along_as_a_report_that_opens_offline(page, tmp_path, title, key, words):
+    go(page, title)
+    with page.expect_download() as download:
+        page.locator(f".st-key-{key}_report button").locator("visible=true").click()
+    download.value.save_as(tmp_path / "report.html")
+    offline = page.context.browser.new_context(offline=True).new_page()
+    offline.goto((tmp_path / "report.html").as_uri())
+    offline.locator("svg.marks").first.wait_for(timeout=30_000)
+    assert words in offline.inner_text("body")
+    offline.context.close()
+
+
 # what a keyboard must reach: all that is shown and can be worked, but what an input beside it does as well
 INPUTS = """() => {
   const look = e => { const out = []; for (let x = e, k = 0; x && k < 4; x = x.parentElement, k++) {

@@ -53,6 +53,7 @@ def test_the_wheel_holds_every_view_the_configuration_and_the_samples(installed)
     assert (app / ".streamlit" / "config.toml").read_text() == (ROOT / "app" / ".streamlit" / "config.toml").read_text()
     assert sorted(p.stem for p in (app / "views").glob("*.py")) == VIEWS
     assert sorted(p.name for p in app.glob("*.py")) == sorted(p.name for p in (ROOT / "app").glob("*.py"))
+    assert (app / "sample.json").is_file()
     for sample in ("ladder/runs.csv", "double_descent/width.csv", "emergence/addition.csv", "grokking/curves.csv"):
         assert (installed / "scaling" / "_data" / sample).is_file()
     assert not list(installed.rglob("__pycache__"))
