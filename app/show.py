@@ -25,7 +25,8 @@ CHART_FILES = (  # kind, media type, help
 
 
 def table(rows: pd.DataFrame) -> None:
-    """A table whose large and small numbers are text: the browser rounds integers above 2^53 and writes 1e-9 in full."""
+    """A table whose large, small and missing numbers are text: the browser rounds integers above 2^53, writes 1e-9 in full
+    and shows what is missing as None."""
     import pandas as pd
 
     from scaling.report import written
@@ -34,7 +35,7 @@ def table(rows: pd.DataFrame) -> None:
     right = {}  # numbers written as text stand as numbers do
     for column in shown.columns:
         size = shown[column].abs() if pd.api.types.is_float_dtype(shown[column]) else pd.Series(dtype=float)
-        if size.max() >= 1e4 or size[size > 0].min() < 1e-3:
+        if size.max() >= 1e4 or size[size > 0].min() < 1e-3 or size.isna().any():
             shown[column] = [written(str(column), v) for v in shown[column]]
             right[column] = st.column_config.TextColumn(alignment="right")
         elif shown[column].dtype == object:

@@ -139,7 +139,7 @@ def exponents_chart(result: FitResult) -> alt.TopLevelMixin:
     x = alt.X("x:Q", title=names[0], scale=alt.Scale(zero=False, domain=list(middle["x"]), clamp=True))
     y = alt.Y("y:Q", title=names[1], scale=alt.Scale(zero=False, domain=list(middle["y"]), clamp=True))
     return alt.layer(
-        alt.Chart(cloud).mark_circle(size=18, opacity=0.35, color=INK).encode(x=x, y=y),
+        alt.Chart(cloud).mark_circle(size=20, opacity=0.6, color=INK).encode(x=x, y=y),
         alt.Chart(best).mark_point(shape="diamond", filled=True, size=110, color=OPTIMUM).encode(x=x, y=y),
     ).properties(
         width=320, height=320,

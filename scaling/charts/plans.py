@@ -171,7 +171,7 @@ def ratio_chart(laws: Mapping[str, Any], flops: Sequence[float] = (1e19, 1e27)) 
             y=alt.Y("ratio:Q", title="tokens per parameter", scale=log_scale(lines["ratio"]), axis=log_axis(lines["ratio"])),
             color=alt.Color("law:N", title="", scale=alt.Scale(scheme="tableau20"), legend=alt.Legend(orient="bottom", columns=2, columnPadding=4, labelFontSize=9, symbolSize=40, labelLimit=200, symbolLimit=40)), detail="law:N", tooltip=["law", "flops", "ratio"],
         )
-        .properties(width=560, height=420, title=alt.Title(_ratio_title(lines), subtitle="the best ratio at each compute; medians over resamples where a law has them", anchor="start", subtitleColor=MUTED))
+        .properties(width=560, height=340 + 8 * len(laws), title=alt.Title(_ratio_title(lines), subtitle="the best ratio at each compute; medians over resamples where a law has them", anchor="start", subtitleColor=MUTED))
     )  # fmt: skip
 
 
