@@ -1,4 +1,5 @@
-"""4,000 converged resamples of the Chinchilla fit, beside scipy's L-BFGS-B on the same resamples; timed in one run.
+"""4,000 converged resamples of the Chinchilla fit, beside scipy's L-BFGS-B on the same resamples, and the recommended
+intervals of all coefficients and exponents, which need none; timed in one run.
 
     python benchmarks/bootstrap_speed.py [--quick] [--data FILE]
 
@@ -26,7 +27,7 @@ from fit_speed import DATA, LogSumExp, read
 from scipy.optimize import minimize
 
 from scaling.fitting import fit
-from scaling.uncertainty import bootstrap
+from scaling.uncertainty import bootstrap, intervals_table
 
 Array = np.ndarray
 N_RESAMPLES = 4000
@@ -98,6 +99,15 @@ def main() -> None:
     for label, seconds, values, note in rows:
         above = np.mean(values > lowest * (1 + 1e-6))
         print(f"| {label} | {seconds:.3f} | {seconds / ours:.1f} | {values.mean():.12f} | {above:.0%} | {note} |")
+
+    robust, times = fit("chinchilla", runs), []
+    for _ in range(20):
+        clock = time.process_time()
+        table = intervals_table(robust)
+        times.append(time.process_time() - clock)
+    print(
+        f"\nrecommended intervals of {len(table)} quantities after the fit: {1000 * np.median(times):.1f} ms (median of 20)"
+    )
 
     os.sched_setaffinity(0, cores)
     clock = time.perf_counter()
