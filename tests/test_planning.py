@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import scaling
@@ -26,7 +27,7 @@ def result():
     runs = {"n_params": np.broadcast_to(n, loss.shape).ravel(), "n_tokens": np.broadcast_to(d, loss.shape).ravel()}
     runs["loss"] = loss.ravel() * np.exp(rng.normal(0, 0.003, loss.size))
     runs["flops"] = 6 * runs["n_params"] * runs["n_tokens"]
-    return scaling.fit("chinchilla", scaling.read_runs(__import__("pandas").DataFrame(runs)))
+    return scaling.fit("chinchilla", scaling.read_runs(pd.DataFrame(runs)))
 
 
 def test_accelerators_days_and_utilisation_make_the_budget_they_pay_for(law):
@@ -150,3 +151,14 @@ def test_the_document_is_json_and_the_page_answers_first(result):
 def test_what_makes_no_sense_is_refused_with_the_way_out(law, request_, words):
     with pytest.raises((PlanError, QuantityError), match=words):
         plan(law, **request_)
+
+
+def test_a_law_that_its_runs_do_not_determine_gives_no_confident_answer():
+    n = np.geomspace(1e6, 1e9, 12)
+    runs = pd.DataFrame({"n_params": n, "n_tokens": 1e9, "loss": 1.7 + 400 * n**-0.34 + 0.2})
+    made = scaling.plan(scaling.fit("chinchilla", runs), flops=1e21)
+    assert not made.steps[0].determined
+    assert str(made).startswith("Not determined by the runs.")
+    assert "undetermined" in [w["code"] for w in made.to_dict()["warnings"]]
+    sure = scaling.plan(scaling.published("besiroglu2024"), flops=1e21)
+    assert sure.steps[0].determined and str(sure).startswith("Train ")

@@ -57,7 +57,7 @@ with words.sentences():
         name = next(iter(spread.plans))
         made = spread.plans[name]
 (step,) = made.steps
-st.success(words.escape(str(made).splitlines()[0]))
+(st.success if step.determined else st.warning)(words.escape(str(made).splitlines()[0]))
 
 
 def metric(column, label: str, band, kind: str, help: str, digits: int = 3) -> None:

@@ -26,7 +26,7 @@ from scaling.planning.request import (
     meaning,
     understand,
 )
-from scaling.planning.result import QUANTITIES, Band, Hardware, Plan, Price, Repeats, Step, Warned
+from scaling.planning.result import QUANTITIES, UNDETERMINED, Band, Hardware, Plan, Price, Repeats, Step, Warned
 from scaling.planning.score import loss_for_score, score_bands
 from scaling.quantities import parse_quantity
 
@@ -387,6 +387,8 @@ def _warnings(
 ) -> list[Warned]:  # fmt: skip
     out = []
     point = allocation.point
+    if str(getattr(point.fitted, "status", "")) in ("undetermined", "max_iterations"):
+        out.append(Warned(UNDETERMINED, f"the runs do not determine the law: {point.fitted.message}"))  # type: ignore[attr-defined]
     if not point.inside[i]:
         out.append(Warned("no_optimum", f"at {point.flops[i]:.3g} FLOPs the law has no best size inside the searched range: the answer is its end."))  # fmt: skip
     for column, value, what in (

@@ -22,7 +22,7 @@ def page(plan: Plan, step: Step, more: Sequence[str] = ()) -> str:
     n, d = format_quantity(step.n_params.estimate), format_quantity(step.n_tokens.estimate)
     score = "" if step.score is None else f", score {step.score.estimate:.3g}{_around(step.score, '.3g')}"
     lines = [
-        f"Train {n} parameters on {d} tokens ({step.tokens_per_param.estimate:.3g} tokens per parameter): "
+        f"{'Train' if step.determined else 'Not determined by the runs. Taken at its word, the fit says: train'} {n} parameters on {d} tokens ({step.tokens_per_param.estimate:.3g} tokens per parameter): "
         f"expected loss {step.loss.estimate:.4g}{_around(step.loss, '.4g')} {plan.loss_unit}{score}.",
         "",
         f"  compute           {step.flops:.3g} FLOPs {_flops_range(step)}({plan.accounting})",

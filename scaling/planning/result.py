@@ -90,6 +90,9 @@ class Repeats:
     next_token: float
 
 
+UNDETERMINED = "undetermined"  # code of the warning that the law behind a plan is not determined by its runs
+
+
 @dataclass(frozen=True)
 class Step:
     """The plan for one budget.
@@ -117,6 +120,11 @@ class Step:
     repeats: Repeats | None = None
     n_active: float | None = None
     n_total: float | None = None
+
+    @property
+    def determined(self) -> bool:
+        """Whether the runs behind the law determine it: else the plan is what the fit says at its word, and no more."""
+        return all(w.code != UNDETERMINED for w in self.warnings)
 
 
 @dataclass(frozen=True)
