@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling.curves.emergence import Band, Emergence, emergence
+from scaling.curves.band import Band
+from scaling.curves.emergence import Emergence, emergence
 from scaling.errors import RunsError
 from scaling.laws.law import Array
 

@@ -14,7 +14,10 @@ import pandas as pd
 from scipy import optimize, special
 
 from scaling.curves import binomial as curves
-from scaling.curves.emergence import Band, Emergence, _critical, _plain, emergence
+from scaling.curves.band import Band, natural_place
+from scaling.curves.emergence import Emergence, emergence
+from scaling.curves.emergence_bands import critical_drop
+from scaling.curves.plain import plain, records
 from scaling.errors import RunsError
 from scaling.laws.law import Array
 from scaling.progress import Bar, Report
@@ -73,11 +76,11 @@ class Mirage:
             "finding": self.finding,
             "verdict": self.verdict,
             "exponent": self.exponent.to_dict(),
-            "p_power": _plain(self.p_power),
-            "dispersion": _plain(self.dispersion),
+            "p_power": plain(self.p_power),
+            "dispersion": plain(self.dispersion),
             "exact": self.exact.to_dict(),
             "per_token": self.per_token.to_dict(),
-            "points": [{str(k): _plain(v) for k, v in row.items()} for row in self.table.to_dict("records")],
+            "points": records(self.table),
         }
 
 
@@ -167,7 +170,7 @@ def _power(
     dof = max(len(p) - 1, 1)
     chi = float(curves.pearson(successes, trials, np.clip(mu, 1e-6, 1 - 1e-6)))
     dispersion = max(chi / dof, 1.0)
-    drop = _critical(level, dispersion, True, dof) * dispersion
+    drop = critical_drop(level, dispersion, True, dof) * dispersion
     top = value(np.log(k))
 
     def below(log_k: float) -> float:
@@ -367,7 +370,7 @@ def one_curve(
     rows = [
         {
             by: g,
-            "middle": common._natural(float(theta[0, curves.MIDDLE])),
+            "middle": natural_place(float(theta[0, curves.MIDDLE]), common.log_x, common.flipped),
             "width": float(theta[0, curves.WIDTH]),
             "ceiling": float(theta[0, curves.CEILING]),
             "n_points": len(m),

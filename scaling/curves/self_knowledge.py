@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling.curves.emergence import Band
+from scaling.curves.band import Band
 from scaling.errors import RunsError
 from scaling.laws.law import Array
 

@@ -14,13 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling.curves.double_descent import (
-    FEWEST_POINTS,
-    effective_parameters,
-    least_squares_smoother,
-    neighbours_smoother,
-    peak_test,
-)
+from scaling.curves.effective_parameters import effective_parameters, least_squares_smoother, neighbours_smoother
+from scaling.curves.peak_evidence import peak_test
+from scaling.curves.sweep_points import FEWEST_POINTS
 from scaling.errors import RunsError
 from scaling.laws.law import Array
 

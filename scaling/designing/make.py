@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.compute import DENSE, Accounting
-from scaling.designing.local import QUANTITIES, Local, added, linearise
-from scaling.designing.result import WORDS, Caveat, Design, Ladder, band_words
-from scaling.designing.search import Found, Room, free_runs, information, isoflop_runs
+from scaling.designing.caveats import caveats_of
+from scaling.designing.decision import Decision, decide
+from scaling.designing.limits import MOST_RUNS, Limits
+from scaling.designing.local import added
+from scaling.designing.result import WORDS, Design, Ladder, band_words
+from scaling.designing.search import Found, free_runs, information, isoflop_runs
 from scaling.errors import PlanError
 from scaling.fitting.result import FitResult
 from scaling.laws.law import Array
@@ -21,13 +24,6 @@ from scaling.quantities import parse_quantity
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("free", "isoflop")
-LARGEST_SHARE = 1 / 4  # of the spend: the dearest run, so that one failed run does not lose it all
-MOST_RUNS = 64  # many small runs tell much per FLOP, but each is work
-TAILS = (0.02, 0.98)  # of the tokens per parameter of the runs done: one odd run opens no range
-LEAST_RATIO_SPAN = 16.0  # of the tokens per parameter that runs may have
-MOSTLY = 0.9  # of the spend: below it, it is said that some is left
-FAR = 30.0  # times the largest run: beyond it the target is called far
 BISECTIONS, PRECISION = 24, 0.02  # of the spend for a wanted band, as a relative error
 
 
@@ -73,11 +69,10 @@ def design(
     Raises PlanError for a fit or a spend that cannot be designed with.
     Source: Atkinson, Donev and Tobias 2007, Optimum Experimental Designs, ch. 10, 11 and 17 (from memory).
     """
-    target, money = parse_quantity(flops, "flops", name="flops"), parse_quantity(spend, "flops", name="spend")
-    _check(quantity, kind, level, floor, tokens_per_param, most_runs)
-    local = linearise(result, target, quantity, compute, inputs or {}, level, rng)
-    room = _room(local, money, largest, smallest, tokens_per_param, most_runs, compute)
-    return _design(local, target, money, quantity, kind, level, room, floor, compute, Bar(progress))
+    money = parse_quantity(spend, "flops", name="spend")
+    limits = Limits(kind, smallest, most_runs, tokens_per_param)
+    decision = decide(result, flops, quantity, level, floor, compute, inputs, rng)
+    return _design(decision, limits, money, largest, Bar(progress))
 
 
 def ladder_for(
@@ -104,20 +99,18 @@ def ladder_for(
     preparation. progress : called with (work done, work in all); what it raises ends the work. The rest as in `design`.
     The answer has a status: see Ladder.
     """
-    target = parse_quantity(flops, "flops", name="flops")
-    most = target if limit is None else parse_quantity(limit, "flops", name="limit")
-    _check(quantity, kind, level, floor, tokens_per_param, most_runs)
     if not (np.isfinite(band) and 0 < band < 1e3):
         raise PlanError(f"a band is a positive share such as 0.1 for +-10 %, not {band}.")
     wanted = (1 + band) ** 2
-    local = linearise(result, target, quantity, compute, inputs or {}, level, rng)
+    limits = Limits(kind, smallest, most_runs, tokens_per_param)
+    decision = decide(result, flops, quantity, level, floor, compute, inputs, rng)
+    target = decision.target
+    most = target if limit is None else parse_quantity(limit, "flops", name="limit")
     words = f"the {level:.0%} band of the {WORDS[quantity]} at {target:.3g} FLOPs"
-
     bar = Bar(progress)
 
     def at(spend: float, part: Bar) -> Design:
-        room = _room(local, spend, None, smallest, tokens_per_param, most_runs, compute)
-        return _design(local, target, spend, quantity, kind, level, room, floor, compute, part)
+        return _design(decision, limits, spend, None, part)
 
     def answer(status: str, message: str, spend: float | None, made: Design | None) -> Ladder:
         bar(1, 1)
@@ -126,7 +119,7 @@ def ladder_for(
     if floor >= wanted:
         why = f"The errors that no run removes are {band_words(floor)} already: no ladder brings {words} to {band_words(wanted)}."
         return answer("floor", why, None, None)
-    now = _width(local, np.zeros_like(local.now), 0, level, floor)[0]
+    now = decision.width_now
     if now <= wanted:
         return answer(
             "already", f"{words[0].upper()}{words[1:]} is {band_words(now)} now: no further runs are needed.", 0.0, None
@@ -172,123 +165,63 @@ def band_with(
     rng: int | np.random.Generator = 0,
 ) -> float:
     """Width, high / low, that the band of `quantity` should have after further runs (n_params, n_tokens, maybe count)."""
-    target = parse_quantity(flops, "flops", name="flops")
-    _check(quantity, "free", level, floor, None, 1)
-    local = linearise(result, target, quantity, compute, inputs or {}, level, rng)
-    n, d = (runs[c].to_numpy(float) for c in ("n_params", "n_tokens"))
-    counts = runs["count"].to_numpy(float) if "count" in runs else np.ones(len(runs))
+    decision = decide(result, flops, quantity, level, floor, compute, inputs, rng)
     if not len(runs):
-        return _width(local, np.zeros_like(local.now), 0, level, floor)[0]
+        return decision.width_now
     from scaling.uncertainty.shared import cluster_budgets
 
-    shared = local.shared(n, d)
-    extra = added(local.of_runs(n, d), counts[None], cluster_budgets(compute.flops(n, d)), shared)[0]
-    return _width(local, extra, _more_freedom(local, counts, cluster_budgets(compute.flops(n, d))), level, floor)[0]
+    local = decision.local
+    n, d = (runs[c].to_numpy(float) for c in ("n_params", "n_tokens"))
+    counts = runs["count"].to_numpy(float) if "count" in runs else np.ones(len(runs))
+    budgets = cluster_budgets(compute.flops(n, d))
+    extra = added(local.of_runs(n, d), counts[None], budgets, local.shared(n, d))[0]
+    return decision.width(extra, decision.more_freedom(counts, budgets))[0]
 
 
-def _design(
-    local: Local, target: float, spend: float, quantity: str, kind: str, level: float, room: Room, floor: float,
-    compute: Accounting, bar: Bar,
-) -> Design:  # fmt: skip
+def _design(decision: Decision, limits: Limits, spend: float, largest: Any, bar: Bar) -> Design:
     import pandas as pd
 
-    search = free_runs if kind == "free" else isoflop_runs
+    local, compute = decision.local, decision.compute
+    room = limits.room(local.result, spend, largest, compute)
+    search = free_runs if limits.kind == "free" else isoflop_runs
     found = search(local, spend, room, compute, bar)
     bar(1, 1)
     extra = information(local, found)
-    more = _more_freedom(local, found.count, found.group)
-    then, spread = _width(local, extra, more, level, floor)
-    now, _ = _width(local, np.zeros_like(extra), 0, level, floor)
-    table = pd.DataFrame({"n_params": found.n_params, "n_tokens": found.n_tokens, "tokens_per_param": found.n_tokens / found.n_params,
-                          "flops": found.flops, "count": found.count.astype(int), "beyond": _beyond(local.result, found)})  # fmt: skip
-    table = table.sort_values(["flops", "n_params"], ignore_index=True)
-    repeats, repeated, cost = _repeating(local, found, extra, level, floor, more, compute)
+    more = decision.more_freedom(found.count, found.group)
+    then, spread = decision.width(extra, more)
+    repeats, repeated, cost = decision.repeating(found, extra, more)
+    table = pd.DataFrame(
+        {
+            "n_params": found.n_params,
+            "n_tokens": found.n_tokens,
+            "tokens_per_param": found.n_tokens / found.n_params,
+            "flops": found.flops,
+            "count": found.count.astype(int),
+            "beyond": _beyond(local.result, found),
+        }
+    )
     made = Design(
-        table,
-        kind,
-        quantity,
-        target,
-        level,
-        now,
-        then,
-        spread,
-        floor,
-        repeats,
-        repeated,
-        cost,
-        spend,
-        room.largest,
+        runs=table.sort_values(["flops", "n_params"], ignore_index=True),
+        kind=limits.kind,
+        quantity=decision.quantity,
+        target=decision.target,
+        level=decision.level,
+        width_now=decision.width_now,
+        width_then=then,
+        then_range=spread,
+        floor=decision.floor,
+        repeats=repeats,
+        width_repeated=repeated,
+        repeat_flops=cost,
+        spend=spend,
+        largest=room.largest,
         caveats=(),
     )
-    return replace(made, caveats=tuple(_caveats(local, made)))
-
-
-def _room(
-    local: Local, spend: float, largest: Any, smallest: Any, ratios: tuple[float, float] | None, most_runs: int, compute: Accounting
-) -> Room:  # fmt: skip
-    """Where new runs may lie, as asked or as the runs done have it."""
-    problem, domain = local.result.problem, local.result.domain
-    if smallest is not None:
-        least, least_n, least_d = parse_quantity(smallest, "flops", name="smallest"), 0.0, 0.0
-    elif problem is not None:
-        used = problem.weights[0] > 0
-        n, d = problem.x["n_params"][used], problem.x["n_tokens"][used]
-        least, least_n, least_d = float(compute.flops(n, d).min()), float(n.min()), float(d.min())
-    else:
-        least_n, least_d = domain["n_params"][0], domain["n_tokens"][0]
-        least = float(domain["flops"][0]) if "flops" in domain else float(compute.flops(least_n, least_d))
-    if largest is not None:
-        top = min(spend, parse_quantity(largest, "flops", name="largest"))
-    else:
-        top = min(spend, max(LARGEST_SHARE * spend, least))
-    if least > top * (1 + 1e-9):
-        raise PlanError(
-            f"runs of at most {top:.3g} FLOPs are smaller than the smallest of the runs done ({least:.3g}), where no law was seen: "
-            "raise the spend or largest, or state smallest."
-        )
-    return Room(least, top, ratios or _ratios(local.result), least_n, least_d, most_runs)
-
-
-def _width(local: Local, extra: Array, more: float, level: float, floor: float) -> tuple[float, tuple[float, float]]:
-    """high / low of the band after extra information, at the estimate, and from 10 to 90 % of the draws."""
-    from scipy.special import stdtrit
-
-    half = stdtrit(local.dof + more, 0.5 + level / 2) * np.sqrt(local.variance(extra))
-    widths = np.exp(np.minimum(np.hypot(2 * half, np.log(floor)), 700.0))
-    low, high = np.quantile(widths, [0.1, 0.9])
-    return float(widths[0]), (float(low), float(high))
-
-
-def _more_freedom(local: Local, counts: Array, groups: Array) -> float:
-    """Degrees of freedom that runs add: one each, or one for each budget where those share an error."""
-    return float(len(np.unique(groups))) if local.tau > 0 else float(counts.sum())
-
-
-def _repeating(
-    local: Local, found: Found, extra: Array, level: float, floor: float, more: float, compute: Accounting
-) -> tuple[float | None, float | None, float | None]:
-    """(times, width, cost): how often over, the band after the runs done are repeated for the same compute, and what repeating costs to be equal."""
-    if local.done is None or local.result.problem is None:
-        return None, None, None
-    problem = local.result.problem
-    used = problem.weights[0] > 0
-    cost = float(compute.flops(problem.x["n_params"][used], problem.x["n_tokens"][used]).sum())
-    times = float(found.flops @ found.count) / cost
-    width, _ = _width(local, local.repeated(times), more, level, floor)
-    wanted = float(local.variance(extra)[0])
-    low, high = np.log(1e-9), np.log(1e9)  # how many times over
-    if float(local.variance(local.repeated(np.exp(high)))[0]) > wanted:
-        return times, width, np.inf  # what runs of one budget share stays
-    while high - low > 1e-4:
-        middle = 0.5 * (low + high)
-        if float(local.variance(local.repeated(np.exp(middle)))[0]) > wanted:
-            low = middle
-        else:
-            high = middle
-    return times, width, cost * float(np.exp(high))
+    return replace(made, caveats=tuple(caveats_of(local, made)))
 
 
 def _beyond(result: FitResult, found: Found) -> Array:
+    """(runs,) True outside the sizes, tokens or compute of the runs done."""
     outside = np.zeros(len(found.count), bool)
     for name in ("n_params", "n_tokens", "flops"):
         if name in result.domain:
@@ -296,109 +229,3 @@ def _beyond(result: FitResult, found: Found) -> Array:
             values = getattr(found, name)
             outside |= (values < low * (1 - 1e-6)) | (values > high * (1 + 1e-6))
     return outside
-
-
-def _ratios(result: FitResult) -> tuple[float, float]:
-    """Tokens per parameter that new runs may have: those of the runs done, widened where these hardly differ."""
-    if result.problem is not None:
-        used = result.problem.weights[0] > 0
-        ratio = (result.problem.x["n_tokens"] / result.problem.x["n_params"])[used]
-        low, high = (float(v) for v in np.quantile(ratio, TAILS, method="nearest"))
-    else:
-        low, high = 2.0, 200.0
-    if high / low < LEAST_RATIO_SPAN:
-        middle = np.sqrt(low * high)
-        low, high = float(middle / LEAST_RATIO_SPAN**0.5), float(middle * LEAST_RATIO_SPAN**0.5)
-    return low, high
-
-
-def _caveats(local: Local, made: Design) -> list[Caveat]:
-    result = local.result
-    found = [Caveat(
-        "law_error",
-        f"the promise holds if {result.law.equation} is the law out to {made.target:.3g} FLOPs: a design narrows the noise, not the "
-        "error of the law; plan under other laws too, and give their spread as the floor.",
-    )]  # fmt: skip
-    for warning in result.warnings:
-        if warning.code == "lack_of_fit" or warning.code.startswith("undetermined"):
-            found.append(Caveat(warning.code, f"of the fit: {warning.message}"))
-    if made.share_beyond > 0:
-        found.append(Caveat(
-            "beyond_runs",
-            f"{made.share_beyond:.0%} of the compute goes to runs outside the sizes, tokens or compute of the runs done: "
-            "that is where they tell most, and where the law and its noise have not been seen.",
-        ))  # fmt: skip
-    if "flops" in result.domain and made.target > FAR * max(result.domain["flops"][1], float(made.runs["flops"].max())):
-        times = made.target / max(result.domain["flops"][1], float(made.runs["flops"].max()))
-        found.append(
-            Caveat(
-                "far_target",
-                f"the target is {times:.2g} times the largest run even after these: errors of the law grow with that.",
-            )
-        )
-    if local.tau > 0:
-        found.append(Caveat(
-            "shared_error",
-            f"runs of one budget seem to share an error (standard deviation {local.tau:.2g}): repeats within a budget do not remove it.",
-        ))  # fmt: skip
-    if made.flops < MOSTLY * made.spend:
-        found.append(
-            Caveat(
-                "unspent",
-                f"{1 - made.flops / made.spend:.0%} of the spend is left: the number of runs ({int(made.runs['count'].sum())}) decides, "
-                "not the compute; allow more runs, or a larger one.",
-            )
-        )
-    if made.width_repeated is not None and made.repeats is not None and made.width_repeated < made.width_then:
-        again = made.repeats * int(result.n_runs)
-        if again > made.runs["count"].sum():
-            found.append(
-                Caveat(
-                    "few_runs",
-                    f"repeating the runs done, {again:.3g} of them, narrows more than these {int(made.runs['count'].sum())}: the number "
-                    "of runs decides, not the compute; allow more runs.",
-                )
-            )
-    if made.flops > made.target:
-        found.append(
-            Caveat(
-                "dear",
-                f"these runs take {made.flops / made.target:.3g} times the compute of the run that they are to decide on: try sizes there instead.",
-            )
-        )
-    if local.slope != 0:
-        found.append(
-            Caveat(
-                "noise_trend",
-                f"the noise goes as compute to the power {local.slope:.2g}; beyond the runs done it is taken as at their ends.",
-            )
-        )
-    if len(local.c) < 10:
-        found.append(
-            Caveat(
-                "few_draws",
-                "most draws of the coefficients have no best size at the target: the design rests on few of them.",
-            )
-        )
-    if (made.largest > 0.5 * made.spend) and len(made.runs) and made.runs["flops"].max() > 0.5 * made.spend:
-        found.append(
-            Caveat("one_run", "one run takes more than half of the spend: if it fails, most of the money is lost.")
-        )
-    return found
-
-
-def _check(
-    quantity: str, kind: str, level: float, floor: float, ratios: tuple[float, float] | None, most_runs: int
-) -> None:
-    if quantity not in QUANTITIES:
-        raise PlanError(f"quantity={quantity!r}: choose {', '.join(QUANTITIES)}.")
-    if kind not in KINDS:
-        raise PlanError(f"kind={kind!r}: choose {' or '.join(KINDS)}.")
-    if not 0 < level < 1:
-        raise PlanError(f"level must lie between 0 and 1, not {level}.")
-    if not (np.isfinite(floor) and floor >= 1):
-        raise PlanError(f"floor is a width, high / low, of at least 1 (1 is none), not {floor}.")
-    if most_runs < 1:
-        raise PlanError(f"most_runs must be at least 1, not {most_runs}.")
-    if ratios is not None and not (0 < ratios[0] <= ratios[1] < np.inf):
-        raise PlanError(f"tokens_per_param is (lowest, highest), both positive, not {ratios}.")

@@ -72,6 +72,7 @@ class Design:
 
     @property
     def finding(self) -> str:
+        """One sentence: what the runs cost and what they should bring."""
         return (
             f"{int(self.runs['count'].sum())} runs for {self.flops:.3g} FLOPs should narrow the {self.level:.0%} band of the "
             f"{WORDS[self.quantity]} at {self.target:.3g} FLOPs from {band_words(self.width_now)} to {band_words(self.width_then)}."
