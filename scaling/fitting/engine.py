@@ -237,10 +237,18 @@ def _polish(coordinates: Coordinates, objective: Objective, problem: Problem, so
 
 
 def minimise_rows(
-    coordinates: Coordinates, objective: Objective, problem: Problem, u0: Array, delta: Array
+    coordinates: Coordinates,
+    objective: Objective,
+    problem: Problem,
+    u0: Array,
+    delta: Array,
+    near: Array | None = None,
 ) -> Solution:
-    """Solve every row from its start, with scipy as the last resort for the few that the batched solver leaves."""
-    solution = solve(coordinates, objective, problem, u0, delta)
+    """Solve every row from its start, with scipy as the last resort for the few that the batched solver leaves.
+
+    near : (B,) bool, rows that start next to their optima (see `solve`).
+    """
+    solution = solve(coordinates, objective, problem, u0, delta, near=near)
     for row in np.flatnonzero(~solution.converged):
         _last_resort(
             coordinates, objective, problem.take(np.array([row])), delta[row : row + 1], solution, int(row), u0[row]

@@ -61,32 +61,35 @@ class Objective:
             if self.redescends:
                 third = np.square(delta) / 6
                 return third - third * (1 - np.square(inside / delta)) ** 3
-            return inside * (size - 0.5 * inside) * self.tilt(residuals)
+            return self._tilted(inside * (size - 0.5 * inside), residuals)
 
     def psi(self, residuals: Array, delta: Array | float) -> Array:
         """Derivative of the loss."""
         if self.redescends:
             return residuals * self.majoriser(residuals, delta)
-        return np.clip(residuals, -delta, delta) * self.tilt(residuals)
+        return self._tilted(np.clip(residuals, -delta, delta), residuals)
 
     def majoriser(self, residuals: Array, delta: Array | float) -> Array:
         """psi over residual: the weight with which least squares stands in for the loss. Never negative."""
         if self.redescends:
             return np.square(np.maximum(1 - np.square(residuals / delta), 0.0))
-        return np.minimum(1.0, delta / np.maximum(np.abs(residuals), 1e-300)) * self.tilt(residuals)
+        return self._tilted(np.minimum(1.0, delta / np.maximum(np.abs(residuals), 1e-300)), residuals)
 
     def curvature(self, residuals: Array, delta: Array | float) -> Array:
         """Second derivative of the loss."""
         if self.redescends:
             u2 = np.square(residuals / delta)
             return np.where(u2 < 1, (1 - u2) * (1 - 5 * u2), 0.0)
-        return (np.abs(residuals) < delta) * self.tilt(residuals)
+        return self._tilted((np.abs(residuals) < delta).astype(float), residuals)
 
     def tilt(self, residuals: Array) -> Array | float:
         """Weight of over-prediction (positive residuals) against under-prediction."""
         if self.quantile == 0.5:
             return 1.0
         return np.where(residuals > 0, 2 * (1 - self.quantile), 2 * self.quantile)
+
+    def _tilted(self, values: Array, residuals: Array) -> Array:
+        return values if self.quantile == 0.5 else values * self.tilt(residuals)
 
     def value(self, residuals: Array, weights: Array, delta: Array) -> Array:
         """The objective (...): sum over the last axis of weight times loss."""

@@ -9,6 +9,7 @@ linearised residuals. That makes the gradient zero to rounding, and the row carr
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -70,6 +71,10 @@ class Local:
         inner = np.matmul(self.jac * (weights * self.outer**2)[:, None], self.jac.swapaxes(1, 2))
         return inner * self.slope[:, :, None] * self.slope[:, None, :]
 
+    def diagonal(self, weights: Array) -> Array:
+        """Diagonal (B, p) of `gram`."""
+        return np.matmul(np.square(self.jac), (weights * self.outer**2)[..., None])[..., 0] * self.slope**2
+
     def along(self, step: Array) -> Array:
         """Change of the residuals (B, n) along a step (B, p), to first order."""
         return np.matmul((step * self.slope)[:, None], self.jac)[:, 0] * self.outer
@@ -119,10 +124,15 @@ def solve(
     u0: Array,
     delta: Array,
     max_iterations: int = 300,
+    near: Array | None = None,
 ) -> Solution:
-    """Minimise every row of `problem` from u0 (B, p); delta (B, 1) or (B, n) is the bend of the objective."""
+    """Minimise every row of `problem` from u0 (B, p); delta (B, 1) or (B, n) is the bend of the objective.
+
+    near : (B,) bool, rows that start next to their optima, where Newton steps are safe from the first on.
+    """
     n_rows, n_free = u0.shape
     out = Solution.empty(n_rows, n_free)
+    near = np.zeros(n_rows, bool) if near is None else near
     # glibc hands freed memory back above a threshold that follows the largest block ever freed: without this, every
     # temporary of an iteration is mapped and zeroed afresh, a quarter of the time
     np.empty(30 * 2**20, dtype=np.uint8)
@@ -133,7 +143,9 @@ def solve(
         with np.errstate(
             over="ignore", invalid="ignore"
         ):  # far from the optimum a row may overflow; it is then not accepted
-            _solve_chunk(coordinates, objective, problem.take(rows), u0[rows], delta[rows], max_iterations, out, rows)
+            _solve_chunk(
+                coordinates, objective, problem.take(rows), u0[rows], delta[rows], max_iterations, near[rows], out, rows
+            )
 
     chunks = range(0, n_rows, size)
     threads = min(len(chunks), _usable_cores())
@@ -182,6 +194,7 @@ def _solve_chunk(
     u0: Array,
     delta: Array,
     max_iterations: int,
+    near: Array,
     out: Solution,
     rows: Array,
 ) -> None:
@@ -189,14 +202,20 @@ def _solve_chunk(
     eye = np.eye(n_free)
     vanishing = coordinates.on_log_scale
     here = linearise(coordinates, objective, problem, u0)
+    alike = delta.shape[-1] == 1 and bool((delta == delta[0]).all())
+
+    def bends(rows: Array | slice = slice(None)) -> Array:
+        """Bends of some rows: one number where all agree, with which numpy is several times as fast as with a column."""
+        return delta[0, 0] if alike else s.delta[rows]
+
     s = _State(
         rows=rows,
         finished=np.zeros(n_rows, bool),
         u=u0.copy(),
         value=objective.value(here.residual, problem.weights, delta),
-        damping=np.full(n_rows, 1e-3),
+        damping=np.where(near, 1e-8, 1e-3),
         growth=np.full(n_rows, 4.0),
-        newton=np.zeros(n_rows, bool),
+        newton=near,
         second=np.zeros((n_rows, n_free, n_free)),
         age=np.full(n_rows, SECOND_ORDER_EVERY),
         slow=np.zeros(n_rows, int),
@@ -220,27 +239,26 @@ def _solve_chunk(
     for iteration in range(max_iterations + 1):
         if not len(s.rows):
             return
-        psi = objective.psi(here.residual, s.delta) * problem.weights
+        psi = objective.psi(here.residual, bends()) * problem.weights
         gradient = here.contract(psi)
 
         # curvature: reweighted residuals (never negative) far out, the objective's own near the optimum
         if s.newton.all():
-            hessian = here.gram(objective.curvature(here.residual, s.delta) * problem.weights)
+            curved = objective.curvature(here.residual, bends())
         else:
-            bend = objective.majoriser(here.residual, s.delta)
+            curved = objective.majoriser(here.residual, bends())
             if s.newton.any():
-                bend = np.where(s.newton[:, None], objective.curvature(here.residual, s.delta), bend)
-            hessian = here.gram(bend * problem.weights)
+                curved = np.where(s.newton[:, None], objective.curvature(here.residual, bends()), curved)
+        hessian = here.gram(curved * problem.weights)
         stale = np.flatnonzero(s.newton & (s.age >= SECOND_ORDER_EVERY))
         plain = ~s.newton
         s.curvature[plain] = np.diagonal(hessian, axis1=1, axis2=2)[plain]
         if len(stale):
-            some = here.take(stale)
-            s.curvature[stale] = np.diagonal(
-                some.gram(_major(objective, some, problem, s.delta, stale)), axis1=1, axis2=2
-            )
+            rows_all = len(stale) == len(s.rows)
+            some, part = (here, problem) if rows_all else (here.take(stale), problem.take(stale))
+            s.curvature[stale] = some.diagonal(objective.majoriser(some.residual, bends(stale)) * part.weights)
             s.second[stale] = _second_order(
-                coordinates, objective, problem.take(stale), s.u[stale], psi[stale], gradient[stale], some
+                coordinates, objective, part, s.u[stale], psi if rows_all else psi[stale], gradient[stale], some
             )
             s.age[stale] = 0
         s.age += 1
@@ -249,7 +267,7 @@ def _solve_chunk(
         # a term that has vanished from every prediction, and that the objective would have smaller still, is at its bound
         s.at_bound = vanishing & (s.curvature <= 1e-16 * s.curvature.max(-1, keepdims=True)) & (gradient >= 0)
 
-        work = np.einsum("bn,bn->b", psi, here.residual)
+        work = _inner(psi, here.residual)
         reach = np.sqrt(np.maximum(s.curvature * work[:, None], 1e-300))
         scaled = np.where(s.at_bound, 0.0, np.abs(gradient) / reach).max(-1)
         exact = np.zeros(len(s.rows), bool)
@@ -260,7 +278,7 @@ def _solve_chunk(
         stuck = (s.slow >= 10) | (s.damping > 1e12)
         leave = (done | stuck | (iteration == max_iterations)) & ~s.finished
         if leave.any():
-            tiny = _largest(here, problem) <= 1e-10 * _magnitude(problem.y, objective)
+            tiny = stuck.any() and _largest(here, problem) <= 1e-10 * _magnitude(problem.y, objective)
             # a coordinate that the target no longer feels has run away to a flat region, not to an optimum
             escaped = ((s.curvature <= 1e-20 * s.widest) & ~s.at_bound).any(-1)
             i = s.rows[leave]
@@ -281,20 +299,20 @@ def _solve_chunk(
         uphill = np.flatnonzero(~((step * gradient).sum(-1) < 0) & s.newton)
         if len(uphill):  # an indefinite Hessian: fall back to the reweighted residuals
             some = here.take(uphill)
-            gauss = some.gram(_major(objective, some, problem, s.delta, uphill))
+            gauss = some.gram(objective.majoriser(some.residual, bends(uphill)) * problem.weights[uphill])
             damping = np.maximum(s.damping[uphill], 1e-8)
             step[uphill] = _solve_rows(gauss, gradient[uphill], s.widest[uphill], damping, s.at_bound[uphill], eye)
         if s.newton.any():
             length = _line_search(
-                objective, here.residual, here.along(step), problem.weights, s.delta, s.second, step, gradient
+                objective, here.residual, here.along(step), problem.weights, bends, s.second, step, gradient, s.newton
             )
-            step *= np.where(s.newton, length, 1.0)[:, None]
+            step *= length[:, None]
         if objective.of == "log":
             step *= np.minimum(1.0, 10.0 / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
 
         trial = s.u + step
         there = linearise(coordinates, objective, problem, trial)
-        value = objective.value(there.residual, problem.weights, s.delta)
+        value = objective.value(there.residual, problem.weights, bends())
         slack = 1e-14 * np.abs(s.value)  # rounding of the sum
         accept = np.isfinite(value) & (value <= s.value + slack) & there.finite()
         gain = np.where(accept, s.value - value, 0.0)
@@ -320,11 +338,6 @@ def _solve_chunk(
             trial[reject], value[reject] = s.u[reject], s.value[reject]
             there.put_back(reject, here)
         s.u, s.value, here = trial, value, there
-
-
-def _major(objective: Objective, some: Local, problem: Problem, delta: Array, rows: Array) -> Array:
-    """Weights (len(rows), n) of the quadratic that lies above the objective."""
-    return objective.majoriser(some.residual, delta[rows]) * problem.weights[rows]
 
 
 def _largest(here: Local, problem: Problem) -> Array:
@@ -395,7 +408,9 @@ def _stated_second_order(
     theta, slope = coordinates.to_theta(u)
     weights = psi * here.outer
     free = coordinates.free
-    inner = law.second(problem.x, theta, weights)[:, free][:, :, free]
+    inner = law.second(problem.x, theta, weights)
+    if coordinates.fixed:
+        inner = inner[:, free][:, :, free]
     if objective.of == "log":  # d2 ln f = f'' / f - (f' / f)^2
         inner = inner - np.matmul(here.jac * (psi * here.outer**2)[:, None], here.jac.swapaxes(1, 2))
     second = inner * slope[:, :, None] * slope[:, None, :]
@@ -409,35 +424,38 @@ def _line_search(
     residual: Array,
     along: Array,
     weights: Array,
-    delta: Array,
+    bends: Callable[..., Array],
     second: Array,
     step: Array,
     gradient: Array,
+    wanted: Array,
 ) -> Array:
-    """Step lengths (B,) in (0, 1] that minimise the objective along `step` with the residuals linearised.
+    """Step lengths (B,) in (0, 1] that minimise the objective along `step` with the residuals linearised; 1 where not wanted.
 
     A Huber loss is piecewise quadratic: a full Newton step overshoots where points cross the bend. Costs no exponential.
     """
-    bend = (step * np.matmul(second, step[..., None])[..., 0]).sum(-1)
+    curve = (step * np.matmul(second, step[..., None])[..., 0]).sum(-1)
     start = (step * gradient).sum(-1)
-    weighted = weights * along
-
-    def slope(t: Array) -> Array:
-        moved = residual + t[:, None] * along
-        return np.einsum("bn,bn->b", objective.psi(moved, delta), weighted) + t * bend
-
-    low, high = np.zeros(len(step)), np.ones(len(step))
-    slope_low, slope_high = start, slope(high)
-    need = slope_high > 0.05 * np.abs(start)
     length = np.ones(len(step))
-    if not need.any():
+    slope_high = _inner(objective.psi(residual + along, bends()), weights * along) + curve
+    rows = np.flatnonzero(wanted & (slope_high > 0.05 * np.abs(start)))
+    if not len(rows):
         return length
+    residual, along, delta, curve = residual[rows], along[rows], bends(rows), curve[rows]
+    weighted = weights[rows] * along
+    low, high = np.zeros(len(rows)), np.ones(len(rows))
+    slope_low, slope_high = start[rows], slope_high[rows]
     for _ in range(3):
         width = slope_high - slope_low
         middle = low + (high - low) * np.clip(-slope_low / np.where(width == 0, 1.0, width), 0.1, 0.9)
-        slope_middle = slope(middle)
-        falling = slope_middle < 0
-        low, slope_low = np.where(falling, middle, low), np.where(falling, slope_middle, slope_low)
-        high, slope_high = np.where(falling, high, middle), np.where(falling, slope_high, slope_middle)
-        length = np.where(need, middle, 1.0)
+        slope = _inner(objective.psi(residual + middle[:, None] * along, delta), weighted) + middle * curve
+        falling = slope < 0
+        low, slope_low = np.where(falling, middle, low), np.where(falling, slope, slope_low)
+        high, slope_high = np.where(falling, high, middle), np.where(falling, slope_high, slope)
+    length[rows] = middle
     return length
+
+
+def _inner(a: Array, b: Array) -> Array:
+    """Sums over the last axis of a times b, (B,) from (B, n)."""
+    return np.matmul(a[:, None], b[..., None])[:, 0, 0]

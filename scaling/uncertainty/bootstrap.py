@@ -15,6 +15,7 @@ from scaling.errors import FitError
 from scaling.fitting.engine import minimise_rows
 from scaling.fitting.noise import log_compute
 from scaling.fitting.problem import Problem
+from scaling.fitting.restart import restarts
 from scaling.fitting.result import FitResult, FitStatus, FitWarning
 from scaling.fitting.solver import CHUNK_ELEMENTS, evaluate
 from scaling.laws.law import Array
@@ -22,6 +23,7 @@ from scaling.uncertainty.intervals import Interval, _quantity
 from scaling.uncertainty.shared import cluster_budgets
 
 KINDS = ("cases", "clusters", "strata", "wild")
+MOST_DRAWN = 0.8  # of the runs by a resample, above which it is not worth leaving out the others
 UNCONVERGED_SHARE = 0.01  # of the resamples, above which it is a warning
 
 
@@ -76,6 +78,7 @@ def bootstrap(
     iterations = np.zeros((n_groups, n_resamples), int)
     converged = np.zeros((n_groups, n_resamples), bool)
     delta_hat = result.delta.reshape(n_groups, -1)
+    covariance = result.covariance.reshape(n_groups, *result.covariance.shape[-2:])
     block = max(1, 4 * CHUNK_ELEMENTS // problem.n_points)
     for g in range(n_groups):
         if not usable[g]:
@@ -88,9 +91,9 @@ def bootstrap(
             drawn = draw(generator, count)
             weights, y = (np.repeat(one.weights, count, 0), drawn) if kind == "wild" else (drawn, one.y.reshape(-1))
             rows = Problem({k: v.reshape(-1) for k, v in one.x.items()}, y, weights)
-            s = minimise_rows(
-                coordinates, objective, rows, np.tile(u_hat, (count, 1)), np.tile(delta_hat[g], (count, 1))
-            )
+            starts, near = restarts(coordinates, objective, rows, u_hat, delta_hat[g], covariance[g])
+            rows, delta = _drawn_only(rows, np.tile(delta_hat[g], (count, 1)))
+            s = minimise_rows(coordinates, objective, rows, starts, delta, near)
             at = slice(first, first + count)
             theta[g, at] = coordinates.to_theta(s.u)[0]
             value[g, at], gradient[g, at], iterations[g, at], converged[g, at] = (
@@ -261,6 +264,20 @@ def _within(layers: list[Array], base: Array) -> Callable[[np.random.Generator, 
         return weights * base
 
     return draw
+
+
+def _drawn_only(rows: Problem, delta: Array) -> tuple[Problem, Array]:
+    """The same rows without most of the runs that they have not drawn, a third of all, and delta (B, 1) or (B, n) likewise."""
+    most = int(rows.n_used.max())
+    if most > MOST_DRAWN * rows.n_points:
+        return rows, delta
+    at = np.argsort(rows.weights == 0, axis=1, kind="stable")[:, :most]  # padded with runs of weight zero
+
+    def taken(values: Array) -> Array:
+        return values[at] if values.ndim == 1 else np.take_along_axis(values, at, 1)
+
+    packed = Problem({k: taken(v) for k, v in rows.x.items()}, taken(rows.y), taken(rows.weights))
+    return packed, delta if delta.shape[1] == 1 else taken(delta)
 
 
 def _wild(result: FitResult, one: Problem, u_hat: Array) -> Callable[[np.random.Generator, int], Array]:
