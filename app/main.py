@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import streamlit as st
+import streamlit.delta_generator
 
+# else the framework, at the first thing shown, looks through all modules for a console to warn: a tenth of a second
+streamlit.delta_generator._use_warning_has_been_displayed = True
 st.set_page_config(page_title="Scaling laws", page_icon="📈", layout="wide")
 
 import link  # noqa: E402  (the page's configuration comes first)

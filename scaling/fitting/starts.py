@@ -16,14 +16,12 @@ import numpy as np
 from scaling.fitting.objective import Objective
 from scaling.fitting.problem import Problem
 from scaling.fitting.scale import Coordinates
-from scaling.fitting.solver import solve
+from scaling.fitting.screen import screen
 from scaling.laws.law import Array, Inputs
 
 GRID = {1: 64, 2: 400, 3: 729}  # points over the coefficients that are not linear, by their number
 QUASI_RANDOM = 1024
 N_POLISHED = 6
-SCREENED_OUT = 7  # of so many starts that a law states, one is polished
-SAME_VALUE = 2e-2  # relative difference of objectives after the screening below which two starts are taken for one
 
 
 @runtime_checkable
@@ -67,7 +65,7 @@ def search(
     value = np.where(np.isfinite(value), value, np.inf)
     u = coordinates.to_working(theta)
     if stated is not None:
-        return _screen(coordinates, objective, problem, u[np.isfinite(value)], delta), len(theta)
+        return screen(coordinates, objective, problem, u[np.isfinite(value)], delta), len(theta)
     axes = [coordinates.free.index(i) for i in (other or linear)]
     return _separated(u, value, axes, n_keep if linear else 4 * n_keep), len(theta)
 
@@ -80,18 +78,6 @@ def _stated(coordinates: Coordinates, problem: Problem) -> Array | None:
     with np.errstate(all="ignore"):  # a candidate may overflow; it is then not finite and not chosen
         theta = law.starts_from(_one(problem.x), _one_array(problem.y), problem.weights[0])
     return theta if len(theta) else None
-
-
-def _screen(coordinates: Coordinates, objective: Objective, problem: Problem, u: Array, delta: Array) -> Array:
-    """Of starts u (K, p) the seventh that the solver takes lowest in p steps, where it took them; each value once if it can."""
-    many = problem.take(np.zeros(len(u), int))
-    moved = solve(coordinates, objective, many, u, np.repeat(delta, len(u), 0), max_iterations=u.shape[1])
-    order = np.argsort(moved.value, kind="stable")
-    value = moved.value[order]
-    order, value = order[np.isfinite(value)], value[np.isfinite(value)]
-    new = np.diff(value, prepend=-np.inf) > SAME_VALUE * value
-    keep = max(N_POLISHED // 2, round(len(u) / SCREENED_OUT))
-    return moved.u[np.concatenate([order[new], order[~new]])[:keep]]
 
 
 def _one(x: dict[str, Array]) -> dict[str, Array]:

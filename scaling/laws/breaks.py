@@ -19,7 +19,7 @@ SHALLOW = 5e-4  # least y - a taken, in units of y: a point below the floor hard
 STEEPEST = 30.0  # largest exponent of a candidate: beyond it the points no longer see the power law
 PRESELECTED = 1000  # combinations filled in after each break
 MOST_POINTS = 64  # of a curve; a longer one is read off the means of neighbours
-BEAM = 40  # candidates kept after each break, for each break that there will be
+BEAM = 60  # candidates kept after each break, for each break that there will be
 NEAR = (1, 1, 2)  # steps in place, width and floor within which two candidates count as one
 
 
@@ -64,6 +64,7 @@ class _Grid:
         above = np.maximum(y - self.floors[:, None], SHALLOW * y)
         self.roots = np.sqrt(weights) * above / y  # of weights: d ln y = (y - a)/y d ln(y - a)
         self.target = np.log(above) * self.roots
+        self.size = self.roots**2 @ (self.bends**2).T  # of each bend at each floor
 
     def basis(self, breaks: Array) -> Array:
         """What ln(y - a) is linear in: one, ln x and the bend of each break, (K, 2 + j, n)."""
@@ -72,13 +73,14 @@ class _Grid:
 
     def insert(self, floor: Array, breaks: Array) -> tuple[Array, Array, tuple[Array, ...]]:
         """The best distinct candidates with one break more than the parents floor (K,), breaks (K, j)."""
-        target = self.target[floor]
-        q = np.linalg.qr((self.basis(breaks) * self.roots[floor][:, None]).swapaxes(1, 2))[0]  # (K, n, 2 + j)
+        roots, target = self.roots[floor], self.target[floor]
+        q = np.linalg.qr((self.basis(breaks) * roots[:, None]).swapaxes(1, 2))[0]  # (K, n, 2 + j)
         left = target - (q @ (q.swapaxes(1, 2) @ target[..., None]))[..., 0]
-        new = self.bends * self.roots[floor][:, None]  # (K, G, n)
-        size = (new**2).sum(-1)
-        rest = size - ((new @ q) ** 2).sum(-1)  # of each bend, what the parent does not have yet
-        gain = np.where(rest > 1e-8 * size, (new @ left[..., None])[..., 0] ** 2 / np.maximum(rest, 1e-300), 0.0)
+        # products of each bend, weighted, with the parent's basis and with what it leaves: (K, G, 2 + j) and (K, G)
+        shared = self.bends @ (q * roots[..., None])
+        size = self.size[floor]
+        rest = size - (shared**2).sum(-1)  # of each bend, what the parent does not have yet
+        gain = np.where(rest > 1e-8 * size, ((left * roots) @ self.bends.T) ** 2 / np.maximum(rest, 1e-300), 0.0)
         error = (left**2).sum(-1)[:, None] - gain
         chosen = []
         for k in range(len(self.floors)):  # as many of each floor: the linear error favours some
@@ -86,9 +88,12 @@ class _Grid:
             order = np.argsort(error[mine], axis=None, kind="stable")[: PRESELECTED // len(self.floors)]
             chosen.append(mine[order // len(self.place)] * len(self.place) + order % len(self.place))
         parent, point = np.divmod(np.concatenate(chosen), len(self.place))
-        both = np.column_stack([floor[parent], np.sort(np.concatenate([breaks[parent], point[:, None]], 1), 1)])
-        both = np.unique(both, axis=0)
-        floor, breaks = both[:, 0], both[:, 1:]
+        floor, breaks = floor[parent], np.sort(np.concatenate([breaks[parent], point[:, None]], 1), 1)
+        key = floor  # one number for each candidate: two parents may have the same child
+        for j in range(breaks.shape[1]):
+            key = key * len(self.place) + breaks[:, j]
+        first = np.unique(key, return_index=True)[1]
+        floor, breaks = floor[first], breaks[first]
         a, b, slopes, error = self.fill_in(floor, breaks)
         best = _distinct(error, floor, *np.divmod(breaks, len(WIDTHS)), self.n_keep)
         return floor[best], breaks[best], (a[best], b[best], slopes[best])
@@ -135,11 +140,22 @@ def _distinct(error: Array, floor: Array, place: Array, width: Array, n_keep: in
     """Indices of the best candidates of which no two are near one another on the grid."""
     order = np.argsort(error, kind="stable")
     order = order[np.isfinite(error[order])]
-    at = np.concatenate([place[order].T, width[order].T, floor[None, order]]).astype(np.int16)
-    limit = np.repeat(NEAR, [place.shape[1], width.shape[1], 1]).astype(np.int16)[:, None]
+    # for each axis and each place on it the candidates near it, as the bits of one integer: sets meet in a single operation
+    axes = [*((v, NEAR[0]) for v in place[order].T), *((v, NEAR[1]) for v in width[order].T), (floor[order], NEAR[2])]
+    near = [(v.tolist(), _bits_within(v, limit)) for v, limit in axes]
     chosen: list[int] = []
-    while len(order) and len(chosen) < n_keep:
-        chosen.append(int(order[0]))
-        far = (np.abs(at - at[:, :1]) > limit).any(0)
-        order, at = order[far], at[:, far]
-    return np.array(chosen, dtype=int)
+    left = (1 << len(order)) - 1
+    while left and len(chosen) < n_keep:
+        best = (left & -left).bit_length() - 1
+        chosen.append(best)
+        close = left
+        for at, bits in near:
+            close &= bits[at[best]]
+        left ^= close
+    return order[chosen]
+
+
+def _bits_within(at: Array, limit: int) -> list[int]:
+    """For each place 0, 1, ..: an integer whose k-th bit tells whether at[k] lies within `limit` of it."""
+    within = np.abs(at - np.arange(at.max(initial=0) + 1)[:, None]) <= limit
+    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(within, axis=1, bitorder="little")]

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling.errors import LawError
 from scaling.laws.breaks import candidates
-from scaling.laws.law import Array, Coef, Inputs, Law, split, stack
+from scaling.laws.law import Array, Coef, Inputs, Law, split
 from scaling.laws.stable import softplus
 
 
@@ -22,60 +22,82 @@ def _curve(x: Inputs, theta: Array, column: str) -> Array:
     return a + b * np.exp(log_power)
 
 
-def _bend(z: Array) -> tuple[Array, Array]:
-    """softplus and its derivative, from one exponential."""
-    small = np.exp(-np.abs(z))
-    return np.maximum(z, 0.0) + np.log1p(small), np.where(z >= 0, 1.0, small) / (1.0 + small)
+def _bends(log_x: Array, c: Array, d: Array, f: Array, rows: Array) -> tuple[Array, Array, Array]:
+    """Derivatives of ln(power) by a break's c, d, f, into rows (3, ..., n), and what they share.
+
+    Returns z, the distance to the break in widths, sigmoid(z) and its derivative, each (..., n).
+    """
+    z = (log_x - np.log(d)) / f
+    low, high = np.minimum(z, 0.0), np.maximum(z, 0.0)
+    small = np.exp(low - high)
+    inverse = np.reciprocal(1.0 + small)
+    rest = small * inverse
+    share = np.exp(low, out=low)  # a second exponential is cheaper than a choice between two arrays
+    share *= inverse
+    bend = np.log1p(small, out=small)
+    bend += high
+    np.multiply(bend, -f, out=rows[0])
+    np.multiply(share, c / d, out=rows[1])
+    np.multiply(z, share, out=rows[2])
+    rows[2] -= bend
+    rows[2] *= c
+    return z, share, np.multiply(rest, inverse, out=rest)
+
+
+def _slopes(log_x: Array, theta: Array, shape: tuple[int, ...]) -> tuple[Array, Array, list[tuple[Array, ...]]]:
+    """ln(power) without its amplitude (..., n), its derivatives in rows 2.. of (P, ..., n), and the terms of each break."""
+    _, _, c0, *breaks = split(theta)
+    out = np.empty((theta.shape[-1], *shape))
+    np.negative(log_x, out=out[2])
+    log_power = c0 * out[2]
+    terms: list[tuple[Array, ...]] = []
+    for k, (c, d, f) in enumerate(zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True)):
+        rows = out[3 * k + 3 : 3 * k + 6]
+        terms.append((c, d, f, *_bends(log_x, c, d, f, rows)))
+        log_power += c * rows[0]
+    return log_power, out, terms
 
 
 def _jacobian(x: Inputs, theta: Array, column: str) -> tuple[Array, Array]:
-    a, b, c0, *breaks = split(theta)
     log_x = np.log(x[column])
-    log_power = -c0 * log_x
-    slopes = [-log_x]  # of log_power, in the order of the coefficients from c0 on
-    for c, d, f in zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True):
-        z = (log_x - np.log(d)) / f
-        bend, share = _bend(z)
-        by_c = -f * bend
-        log_power = log_power + c * by_c
-        slopes += [by_c, c / d * share, c * (z * share - bend)]
-    power = np.exp(log_power)
-    term = b * power
-    return a + term, stack(np.ones_like(term), power, *(term * s for s in slopes))
+    shape = np.broadcast_shapes((*theta.shape[:-1], 1), log_x.shape)
+    log_power, out, _ = _slopes(log_x, theta, shape)
+    out[0] = 1.0
+    power = np.exp(log_power, out=out[1])
+    term = theta[..., 1, None] * power
+    out[2:] *= term
+    return theta[..., 0, None] + term, np.moveaxis(out, 0, -1)  # coefficients first in memory, as `stack` has them
 
 
 def _second(x: Inputs, theta: Array, weights: Array, column: str) -> Array:
     """sum_i weights_i d2 y_i / d theta2 (..., P, P); with g = ln of the power, d2 (b e^g) = b e^g (g' g'^T + g'')."""
-    _, b, c0, *breaks = split(theta)
-    log_x = np.log(x[column])
-    log_power = -c0 * log_x
-    slopes = [np.broadcast_to(-log_x, weights.shape)]
-    curved: list[tuple[int, int, Array]] = []  # the entries of g'', (..., n)
-    for k, (c, d, f) in enumerate(zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True)):
-        z = (log_x - np.log(d)) / f
-        bend, share = _bend(z)
-        peak = share * (1.0 - share) / f
-        i = 3 * k + 3  # where c, d, f of this break stand in theta
-        log_power = log_power - c * f * bend
-        slopes += [-f * bend, c / d * share, c * (z * share - bend)]
-        curved += [
-            (i, i + 1, share / d),
-            (i, i + 2, z * share - bend),
-            (i + 1, i + 1, -c / d**2 * (peak + share)),
-            (i + 1, i + 2, -c / d * z * peak),
-            (i + 2, i + 2, -c * z**2 * peak),
-        ]
+    log_power, slopes, terms = _slopes(np.log(x[column]), theta, weights.shape)
     power = weights * np.exp(log_power)
-    term = b * power
-    g = np.stack(slopes, -2)  # (..., P - 2, n)
+    term = theta[..., 1, None] * power
+    g = np.moveaxis(slopes[2:], 0, -2)  # (..., P - 2, n)
     out = np.zeros((*weights.shape[:-1], theta.shape[-1], theta.shape[-1]))
     out[..., 1, 2:] = out[..., 2:, 1] = np.matmul(g, power[..., None])[..., 0]
-    out[..., 2:, 2:] = np.matmul(g * term[..., None, :], g.swapaxes(-1, -2))
-    for i, j, values in curved:
-        total = (term * values).sum(-1)
-        out[..., i, j] += total
-        if i != j:
-            out[..., j, i] += total
+    inner = out[..., 2:, 2:]
+    inner += np.matmul(g * term[..., None, :], g.swapaxes(-1, -2))
+    for k, (c, d, f, z, share, peak) in enumerate(terms):
+        i = 3 * k + 3  # where c, d, f of this break stand in theta
+        c, d, f = c[..., 0], d[..., 0], f[..., 0]
+        of = np.empty((5, *weights.shape))  # share, z share, peak, z peak, z^2 peak, each times b e^g
+        np.multiply(term, share, out=of[0])
+        np.multiply(of[0], z, out=of[1])
+        np.multiply(term, peak, out=of[2])
+        np.multiply(of[2], z, out=of[3])
+        np.multiply(of[3], z, out=of[4])
+        shared, apart, peaked, skew, wide = of.sum(-1)
+        for j, m, total in (
+            (i, i + 1, shared / d),
+            (i, i + 2, apart + theta[..., 1] * out[..., 1, i] / f),  # less the bend, whose sum is known
+            (i + 1, i + 2, -c / d * skew / f),
+        ):
+            out[..., j, m] += total
+            out[..., m, j] += total
+        out[..., i + 1, i + 1] -= c / d**2 * (peaked / f + shared)
+        out[..., i + 2, i + 2] -= c / f * wide
     return out
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.fitting import Squared, fit
+from scaling.fitting import Huber, Squared, fit
 from scaling.fitting.problem import Problem
 from scaling.fitting.scale import Coordinates
-from scaling.fitting.starts import SCREENED_OUT, StatesStarts, search
+from scaling.fitting.screen import SCREENED_OUT, descend
+from scaling.fitting.starts import StatesStarts, search
 from scaling.laws import LAWS, broken_power_law
 from scaling.laws.law import Coef, Law
 
@@ -77,7 +78,7 @@ def test_stated_starts_are_screened_by_a_few_steps():
     stated = law.starts_from({"flops": x}, y, np.ones(40))
     found, tried = search(coordinates, LOG_SQUARES, problem)
     assert tried == len(stated)
-    assert len(found) == round(len(stated) / SCREENED_OUT)
+    assert len(found) == round(len(stated) / SCREENED_OUT[-1])
 
     def value(theta):
         return (np.log(law.predict({"flops": x}, theta) / y) ** 2).sum(-1)
@@ -85,6 +86,34 @@ def test_stated_starts_are_screened_by_a_few_steps():
     before, after = value(stated), value(coordinates.to_theta(found)[0])
     assert after.min() < before.min()
     assert (np.diff(after) >= 0).all(), "best first"
+
+
+@pytest.mark.parametrize("objective", [LOG_SQUARES, Squared(of="raw"), Huber(delta=1e-3, of="log")], ids=str)
+def test_a_descent_lowers_every_start_and_no_start_that_it_cannot_evaluate(objective):
+    law = broken_power_law(1)
+    x = np.geomspace(1e15, 1e22, 30)
+    y = law.predict({"flops": x}, np.array([0.3, 40.0, 0.08, 0.15, 1e18, 0.3])) * np.exp(0.01 * np.sin(np.arange(30)))
+    weights = np.where(np.arange(30) == 7, 0.0, 1.0)[None]
+    coordinates, delta = Coordinates(law, {}), np.full((1, 1), 1e-3)
+    u = coordinates.to_working(law.starts_from({"flops": x}, y, weights[0]))
+    u[3] = 800.0  # its exponentials overflow
+
+    def value(at):
+        with np.errstate(all="ignore"):
+            residual, _ = objective.residuals(law.predict({"flops": x}, coordinates.to_theta(at)[0]), y)
+            return objective.value(residual, weights, delta)
+
+    before = value(u)
+    moved, after = descend(coordinates, objective, Problem({"flops": x}, y, weights), u, delta, 6)
+    np.testing.assert_array_equal(moved[3], u[3])
+    usable = np.isfinite(before)
+    assert not usable[3]
+    np.testing.assert_allclose(after[usable], value(moved)[usable], rtol=1e-12)
+    assert (after[usable] <= before[usable]).all()
+    assert np.median(after[usable] / before[usable]) < 0.9
+    # the points as a row of their own, as the engine cuts them out of a batch, make no difference
+    row = Problem({"flops": x[None]}, y[None], weights)
+    np.testing.assert_array_equal(descend(coordinates, objective, row, u, delta, 6)[0], moved)
 
 
 def test_the_grid_of_a_law_without_starts_is_what_it_was():
