@@ -110,16 +110,25 @@ def downloads(
     report: Callable[[], Sequence[Any]] | None = None,
     named: str = "Report",
 ) -> None:
-    """The numbers of a page as CSV and JSON, and its report: parts as `scaling.report.report` takes them."""
+    """The numbers of a page as CSV and JSON, and its report: parts as `scaling.report.report` takes them.
+
+    document : of the JSON, or what makes it; without one the JSON has the rows.
+    """
     row = st.container(horizontal=True)
     if rows is not None:
         _file(
             row, "CSV", lambda: _csv(rows), f"{key}.csv", "text/csv", f"{key}_table_csv", "The table, one row a line."
         )
     if document is not None:
+        make = document if callable(document) else lambda: document
         _file(
-            row, "JSON", lambda: json.dumps(document, allow_nan=False), f"{key}.json", "application/json",
+            row, "JSON", lambda: json.dumps(make(), allow_nan=False), f"{key}.json", "application/json",
             f"{key}_json", "Every number with its interval, as the command prints it with --json.",
+        )  # fmt: skip
+    elif rows is not None:
+        _file(
+            row, "JSON", lambda: rows.to_json(orient="records", double_precision=15, date_format="iso"), f"{key}.json",
+            "application/json", f"{key}_json", "The table, one object for each row.",
         )  # fmt: skip
     if report is not None:
         _file(

@@ -66,7 +66,6 @@ st.subheader("What the last refit changed")
 finished = int((nights["finished"] != "").sum())
 if finished < 2:
     st.info("A change needs two finished refits; the next night brings it.")
-    changes = None
 else:
     with words.sentences():
         changes = refitting.changed(path)
@@ -74,4 +73,7 @@ else:
         st.write("Nothing moved.")
     else:
         show.table(changes)
-show.downloads("changed", changes, report=lambda: [Path(path)])
+    show.downloads("changed", changes)
+st.subheader("All of it")
+st.caption("Every coefficient of every group and refit as a table; the report has states and changes, too.")
+show.downloads("batch", drift, report=lambda: [Path(path)])

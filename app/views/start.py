@@ -66,7 +66,7 @@ else:
         st.markdown("\n".join([f"| {head} |", "| --- | ---: | ---: | ---: | --- |", *(f"| {row} |" for row in rows)]))
         st.write(words.escape(said["question"]))
         st.success(words.escape(said["answer"]))
-        show.downloads("start", report=lambda: (planned(of()), of()))
+        show.downloads("start", document=lambda: of().to_dict(), report=lambda: (planned(of()), of()))
 for page, label, about in (
     ("runs", "Runs", "your logs, and what was understood"), ("fit", "Fit", "laws with bands and residuals"),
     ("plan", "Plan", "budget to size, tokens, loss, cost"), ("descent", "Double descent", "is there a peak, and where"),

@@ -91,3 +91,23 @@ def test_other_files_are_made_when_asked_for(files):
     assert json.loads(files["double_descent_json"]())["found"]
     assert files["double_descent_chart_svg"]().startswith(b"<svg")
     assert files["double_descent_table_csv"]().startswith("width,")
+
+
+@pytest.mark.parametrize("page", SAID)
+def test_every_page_gives_its_numbers_as_json(files, page, tmp_path):
+    query = {}
+    if page == "batch":
+        for seed in (0, 1):
+            scaling.refit(
+                [str(DATA / "ladder" / "runs.csv")],
+                ["kaplan"],
+                store=tmp_path / "s",
+                resamples=20,
+                seed=seed,
+                workers=1,
+            )
+        query = {"store": str(tmp_path / "s")}
+    opened(page, **query)
+    made = [k for k in files if k.endswith("_json") and (page == "start") == (k == "start_json")]
+    assert made
+    assert all(json.loads(files[k]()) is not None for k in made)
