@@ -101,7 +101,7 @@ def _(plan: Plan) -> Section:
     drawn: tuple[alt.TopLevelMixin, ...] = ()
     with suppress(ScalingError):  # a law with no best size at a budget alone has no frontier to draw
         drawn = (charts.plan_chart(plan),)
-    return Section(answer, charts=drawn, tables=(("Plan", plan.table()),), text="\n".join(rest).strip())
+    return Section(answer, charts=drawn, tables=(("Plan", plan.table()),), text="\n".join(rest).strip("\n"))
 
 
 @section.register
@@ -110,7 +110,7 @@ def _(spread: Spread) -> Section:
     return Section(
         answer,
         tables=(("Side by side", spread.table()),),
-        text="\n".join(rest).strip(),
+        text="\n".join(rest).strip("\n"),
         warnings=tuple(f"{name}: {why}" for name, why in spread.refused.items()),
     )
 
