@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import cache
 import inputs
-import numpy as np
 import pandas as pd
 import request
 import show
@@ -141,7 +140,7 @@ drawn: list[Section] = []  # of the report, beside the plan itself
 train_flops = 6 * step.n_params.estimate * step.n_tokens.estimate
 with words.sentences():
     if view == FRONTIER:
-        best = scaling.allocate(made.allocation.fitted, np.geomspace(train_flops / 100, train_flops * 10, 25))
+        best = charts.frontier_of(made)
         picture = charts.frontier(best, made.allocation.fitted if name == inputs.OWN else None, level)
         show.chart(picture, "frontier", "Best model size and tokens against compute", rows=best.table(level))
     elif view == EQUAL:

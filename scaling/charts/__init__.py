@@ -10,6 +10,7 @@ from scaling.charts.plans import (
     contour_chart,
     design_chart,
     frontier,
+    frontier_of,
     plan_chart,
     ratio_chart,
     trade_off_chart,
@@ -18,5 +19,5 @@ from scaling.charts.runs import runs_chart, thinned, training_curves
 
 __all__ = [
     "MOST_MARKS", "capability_chart", "compare_chart", "continuous_chart", "contour_chart", "descent_chart", "design_chart", "drift_chart", "emergence_chart", "encoded", "envelope_chart", "exponents_chart", "fit_chart",
-    "frontier", "grokking_chart", "isoflop_chart", "isoflop_page", "plan_chart", "profiles_chart", "ratio_chart", "residual_chart", "runs_chart", "save", "script_json", "thinned", "trade_off_chart", "training_curves",
+    "frontier", "frontier_of", "grokking_chart", "isoflop_chart", "isoflop_page", "plan_chart", "profiles_chart", "ratio_chart", "residual_chart", "runs_chart", "save", "script_json", "thinned", "trade_off_chart", "training_curves",
 ]  # fmt: skip

@@ -57,6 +57,7 @@ def log_axis(values: Any, powers: bool = False) -> alt.Axis:
 
 
 def padded(values: Array) -> list[float]:
+    """Ends of a linear axis: those of the finite values, and 4 % of their range around."""
     v = np.asarray(values, dtype=float)
     v = v[np.isfinite(v)]
     margin = 0.04 * (float(np.ptp(v)) or 1.0)

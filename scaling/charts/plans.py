@@ -73,15 +73,19 @@ def frontier(best: Allocation, result: FitResult | None = None, level: float = 0
     )
 
 
-def plan_chart(made: Plan) -> alt.TopLevelMixin:
-    """The frontier of a plan's law from a hundredth of its smallest budget to ten times its largest, without constraints.
+def frontier_of(made: Plan) -> Allocation:
+    """The best runs of a plan's law from a hundredth of its smallest budget to ten times its largest, without constraints.
 
     Raises PlanError where its law has no best size at a budget alone.
     """
     spent = [6 * s.n_params.estimate * s.n_tokens.estimate for s in made.steps]
+    return allocate(made.allocation.fitted, np.geomspace(min(spent) / 100, max(spent) * 10, 25))
+
+
+def plan_chart(made: Plan) -> alt.TopLevelMixin:
+    """`frontier_of` a plan in a picture; raises what it raises."""
     fitted = made.allocation.fitted
-    best = allocate(fitted, np.geomspace(min(spent) / 100, max(spent) * 10, 25))
-    return frontier(best, fitted if isinstance(fitted, FitResult) else None, made.level)
+    return frontier(frontier_of(made), fitted if isinstance(fitted, FitResult) else None, made.level)
 
 
 def contour_chart(fitted: Any, flops: float, compute: Accounting = DENSE, unit: str = "nats") -> alt.TopLevelMixin:

@@ -48,6 +48,7 @@ class Mirage:
 
     @property
     def finding(self) -> str:
+        """One sentence."""
         k = f"exact = per-token rate to the power {self.exponent.estimate:.3g} ({self.exponent.low:.3g} to {self.exponent.high:.3g})"
         fits = (
             "explains the exact scores" if self.p_power >= 0.05 else f"does not explain them (p = {self.p_power:.2g})"
@@ -296,6 +297,7 @@ class OneCurve:
 
     @property
     def finding(self) -> str:
+        """One sentence."""
         if self.p_value >= 0.05:
             said = f"One curve over {self.common.x} serves all {len(self.table)} groups"
         else:

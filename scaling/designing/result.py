@@ -61,11 +61,6 @@ class Design:
         return float((self.runs["flops"] * self.runs["count"]).sum())
 
     @property
-    def shrinkage(self) -> float:
-        """Log width after the runs over log width now."""
-        return float(np.log(self.width_then) / np.log(self.width_now))
-
-    @property
     def share_beyond(self) -> float:
         """Share of the compute in runs outside the sizes, tokens or compute of the runs done."""
         return float((self.runs["flops"] * self.runs["count"])[self.runs["beyond"]].sum() / self.flops)

@@ -97,6 +97,7 @@ class Objective:
             return (weights * self.loss(residuals, delta)).sum(-1)
 
     def to_dict(self, delta: float) -> dict[str, object]:
+        """Name, kind of residuals and the bend of a fit, as its JSON has them."""
         out: dict[str, object] = {"name": self.name, "of": self.of}
         if np.isfinite(delta):
             out["delta"] = float(delta)

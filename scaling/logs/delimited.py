@@ -75,6 +75,7 @@ def _names_in(line: bytes) -> tuple[str, ...]:
 
 
 def delimited_text(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> RawTable:
+    """The table of delimited text, its delimiter told by the header; digest : sha256 of the file. Raises RunsError."""
     skipped = len(text) - len(text.lstrip("\r\n"))  # blank lines before the header
     first_line = text[:skipped].count("\n") + 1
     body = text[skipped:]

@@ -13,6 +13,7 @@ from scaling.quantities import quote
 
 
 def json_table(text: str, name: str, digest: str, notes: list[tuple[str, str]]) -> RawTable:
+    """The table of a JSON list or of JSON lines; digest : sha256 of the file. Raises RunsError for other JSON."""
     records: list[dict[str, Any]] = []
     rows: list[int] = []
     dropped: list[tuple[str, int]] = []

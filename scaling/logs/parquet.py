@@ -13,6 +13,7 @@ from scaling.quantities import quote
 
 
 def parquet_table(content: bytes, name: str, digest: str, max_bytes: int) -> RawTable:
+    """The table of a Parquet file; digest : its sha256. Raises RunsError without pyarrow and for one too large unpacked."""
     try:
         import pyarrow
         import pyarrow.parquet

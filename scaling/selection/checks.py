@@ -52,6 +52,7 @@ def log_likelihood(part: FitResult, residual: Array, y: Array, objective: Object
 
 
 def likelihood_words(objective: Objective, n: int, n_clusters: int) -> str:
+    """What the information criteria took the residuals for, in a sentence."""
     what = "log residuals" if objective.of == "log" else "residuals"
     if objective.redescends:
         kind = f"a Huber density of the {what} (the bisquare has none)"
